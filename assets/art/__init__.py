@@ -1,0 +1,1 @@
+"""Procedural paintings for `assets/styles`: numpy and Pillow only, no photographs, one seed, one picture."""
