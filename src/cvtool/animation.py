@@ -1,0 +1,154 @@
+"""Frames → an animated GIF or WebP (Pillow) or an MP4 with H.264 (PyAV, whose wheel brings the encoder)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cvtool.errors import UsageError
+from cvtool.files import shown, write_atomically
+
+FORMATS = {".gif": "gif", ".webp": "webp", ".mp4": "mp4"}
+
+MAX_SIDE = {"gif": 65535, "webp": 16383, "mp4": 16384}  # pixels
+SLOWEST, FASTEST = 0.01, 1000  # frames per second
+LONGEST_HOLD = 600  # seconds; GIF's own limit is near
+GIF_TICK = Fraction(1, 100)  # seconds; GIF counts time in these
+GIF_SHORTEST = 2  # ticks; players slow a shorter frame down to 10
+WEBP_TICK = Fraction(1, 1000)
+WEBP_QUALITY = 90
+H264_OPTIONS = {"crf": "18", "preset": "medium"}  # visually lossless
+MPEG4_OPTIONS = {"qscale": "2", "flags": "+qscale"}
+BT709 = 1  # FFmpeg's number of ITU-R BT.709 as matrix, primaries and transfer curve
+VIDEO_RANGE = 1  # FFmpeg's number of the range 16 to 235
+
+
+def animation_format(path: str | Path) -> str:
+    """``gif``, ``webp`` or ``mp4``, as the suffix of `path` names it. Ask before any work starts.
+
+    Raises:
+        UsageError: another suffix.
+    """
+    suffix = Path(path).suffix
+    try:
+        return FORMATS[suffix.casefold()]
+    except KeyError:
+        what = f"The suffix '{shown(suffix)}'" if suffix else "No suffix"
+        known = ", ".join(FORMATS)
+        raise UsageError(f"{what} of '{shown(path)}' names an animation. Use one of {known}.") from None
+
+
+def write_animation(path: str | Path, frames: Sequence[NDArray[Any]], fps: float = 12, hold: float = 1.5) -> None:
+    """Write `frames` as an animation that loops (GIF, WebP) or plays once (MP4), whole or not at all.
+
+    Args:
+        path: ends in ``.gif``, ``.webp`` or ``.mp4``.
+        frames: (H, W, 3) each, all of one size; float in [0, 1] or uint8. MP4 repeats the last row or column of
+            odd sizes, which its colours cannot have.
+        fps: frames per second. GIF shows at most 50 of them: faster ones become slower.
+        hold: seconds the last frame stays.
+
+    Raises:
+        UsageError: unknown suffix, no frames, frames of several sizes or too large, a rate that is not positive.
+        CvtoolError: the file cannot be written.
+    """
+    format = animation_format(path)
+    levels = _checked(frames, format, fps, hold)
+    data = _encode_mp4(levels, fps, hold) if format == "mp4" else _encode_pillow(levels, format, fps, hold)
+    write_atomically(path, data)
+
+
+def _checked(frames: Sequence[NDArray[Any]], format: str, fps: float, hold: float) -> list[NDArray[np.uint8]]:
+    if len(frames) == 0:
+        raise UsageError("An animation needs at least one frame. Give some.")
+    if not SLOWEST <= fps <= FASTEST:
+        raise UsageError(f"An animation of {fps} frames per second cannot be made. Use {SLOWEST} to {FASTEST}.")
+    if not 0 <= hold <= LONGEST_HOLD:
+        raise UsageError(f"The last frame cannot be held {hold} seconds. Use 0 to {LONGEST_HOLD}.")
+    shape = frames[0].shape
+    if len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise UsageError(f"An array of shape {shape} is not a frame. Give (height, width, 3).")
+    other = next((frame.shape for frame in frames if frame.shape != shape), None)
+    if other is not None:
+        raise UsageError(f"The frames have several sizes: {shape[:2]} and {other[:2]}. Give them one size.")
+    if max(shape) > MAX_SIDE[format]:
+        raise UsageError(
+            f"A side of {max(shape)} pixels is more than the {MAX_SIDE[format]} of {format}. Make it smaller."
+        )
+    return [_levels(frame) for frame in frames]
+
+
+def _levels(frame: NDArray[Any]) -> NDArray[np.uint8]:
+    if frame.dtype == np.uint8:
+        return np.ascontiguousarray(frame)
+    levels: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(frame), 0, 1) * 255).astype(np.uint8)
+    return levels
+
+
+def _encode_pillow(levels: list[NDArray[np.uint8]], format: str, fps: float, hold: float) -> bytes:
+    tick, shortest = (GIF_TICK, GIF_SHORTEST) if format == "gif" else (WEBP_TICK, 1)
+    images = [Image.fromarray(frame) for frame in levels]
+    if format == "gif":
+        images = [_dithered(image) for image in images]
+    ticks = _durations(len(images), Fraction(float(fps)), Fraction(float(hold)), tick, shortest)
+    milliseconds = [int(count * tick * 1000) for count in ticks]
+    options: dict[str, Any] = {} if format == "gif" else {"quality": WEBP_QUALITY}
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer, format.upper(), save_all=True, append_images=images[1:], duration=milliseconds, loop=0, **options
+    )
+    return buffer.getvalue()
+
+
+def _dithered(image: Image.Image) -> Image.Image:
+    """The 256 colours that suit this frame best; what they miss is spread over the neighbours."""
+    return image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG, palette=image.quantize(256))
+
+
+def _durations(count: int, fps: Fraction, hold: Fraction, tick: Fraction, shortest: int) -> list[int]:
+    """Ticks each frame is shown. Frame ends are rounded, not durations: the error does not add up over time."""
+    ends = [round(number / fps / tick) for number in range(count)]
+    shown_for = [max(shortest, end - start) for start, end in pairwise(ends)]
+    return [*shown_for, max(shortest, round(max(hold, 1 / fps) / tick))]
+
+
+def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float) -> bytes:
+    import av
+
+    rate = Fraction(float(fps)).limit_denominator(1001)
+    held = max(1, round(hold * fps))
+    height, width = (side + side % 2 for side in levels[0].shape[:2])
+    codec = _h264_or_older()
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        stream: Any = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = H264_OPTIONS if codec == "libx264" else MPEG4_OPTIONS
+        context = stream.codec_context
+        context.thread_count = 1  # the bytes would depend on the number of threads
+        # Untagged video is shown by guess, small pictures with another matrix than large ones.
+        context.colorspace = context.color_primaries = context.color_trc = BT709
+        context.color_range = VIDEO_RANGE
+        for level in [*levels, *[levels[-1]] * (held - 1)]:
+            even = np.pad(level, ((0, height - level.shape[0]), (0, width - level.shape[1]), (0, 0)), mode="edge")
+            frame: Any = av.VideoFrame.from_ndarray(even, format="rgb24")
+            container.mux(
+                stream.encode(frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=VIDEO_RANGE))
+            )
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def _h264_or_older() -> str:
+    """x264, or FFmpeg's own MPEG-4 encoder where PyAV was built without it."""
+    import av
+
+    return "libx264" if "libx264" in av.codecs_available else "mpeg4"

@@ -1,0 +1,189 @@
+"""Files on disk: read whole with errors that say what to do, written whole or not at all. No pictures here."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from cvtool.errors import BadInputError, CvtoolError
+
+MAX_INPUT_BYTES = 2 << 30
+"""Largest input read into memory, in bytes: the largest picture accepted, uncompressed at 16 bits, fits."""
+
+CHUNK_BYTES = 1 << 20
+
+
+def shown(name: object) -> str:
+    """`name` fit for one line of text: control characters, line breaks and undecodable bytes as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name))
+
+
+def read_input(path: str | Path) -> bytes:
+    """All bytes of an input file or pipe.
+
+    Raises:
+        BadInputError: `path` is missing, a directory, a device, unreadable, or larger than `MAX_INPUT_BYTES`.
+    """
+    with opened_input(path) as file:
+        data = file.read(MAX_INPUT_BYTES + 1)
+    if len(data) > MAX_INPUT_BYTES:
+        raise BadInputError(f"'{shown(path)}' is larger than {MAX_INPUT_BYTES >> 30} GiB. Give a smaller file.")
+    return data
+
+
+@contextmanager
+def opened_input(path: str | Path) -> Iterator[BinaryIO]:
+    """An input file or pipe, open for reading in the block.
+
+    Raises:
+        BadInputError: it cannot be read; also for an `OSError` in the block.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # /dev/zero never ends
+            raise BadInputError(f"'{shown(path)}' is a device, not a file. Give a file.")
+        with open(path, "rb") as file:
+            yield file
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInputError(f"Cannot read '{shown(path)}': {_read_reason(error)}") from error
+
+
+def sha256_of(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        BadInputError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with opened_input(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` whole or not at all; no parent directories are created.
+
+    Raises:
+        CvtoolError: the file cannot be written; says why and what to do. Nothing is left behind.
+    """
+    with atomic_path(path) as temporary:
+        try:
+            temporary.write_bytes(data)
+        except OSError as error:
+            raise _write_error(path, error) from error
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, with its suffix, to be written in the block; renamed to `path` after it.
+
+    The temporary file exists (empty) from the start, so a directory that is missing or read-only is found
+    before any work is done. An exception in the block deletes it and leaves `path` as it was. A symbolic link
+    is followed; a file that exists keeps its permissions. A device or pipe (``/dev/null``) is written into
+    after the block, never replaced.
+
+    Raises:
+        CvtoolError: the file cannot be written; also for an `OSError` of the block that means so (disk full, …).
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        mode = _mode_of(target)
+        if mode is not None and stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        special = mode is not None and not stat.S_ISREG(mode)
+        directory = Path(tempfile.gettempdir()) if special else target.parent
+        temporary = _create_beside(directory, target.suffix, None if special else mode)
+    except (OSError, ValueError) as error:
+        raise _write_error(path, error) from error
+    try:
+        yield temporary
+        _publish(temporary, target, copy=special)
+    except OSError as error:
+        if error.errno in _DISK_ERRNOS:
+            raise _write_error(path, error) from error
+        raise
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _read_reason(error: OSError | ValueError) -> str:
+    reasons = {
+        errno.ENOENT: "there is no such file. Check the path.",
+        errno.ENOTDIR: "there is no such file. Check the path.",
+        errno.EISDIR: "it is a directory. Give a file in it.",
+        errno.EACCES: "permission denied. Check its permissions.",
+        errno.ENAMETOOLONG: "the name is too long. Check the path.",
+    }
+    return _reason(error, reasons)
+
+
+def _write_error(path: str | Path, error: OSError | ValueError) -> CvtoolError:
+    parent = shown(Path(path).parent)
+    full = "the disk is full. Free some space or choose another directory."
+    denied = f"the directory '{parent}' may not be written to. Choose another directory."
+    reasons = {
+        errno.ENOENT: f"the directory '{parent}' does not exist. Create it first.",
+        errno.ENOTDIR: f"'{parent}' is not a directory. Choose another path.",
+        errno.EISDIR: "it is a directory. Give the name of a file.",
+        errno.EACCES: denied,
+        errno.EPERM: denied,
+        errno.EROFS: "the file system is read-only. Choose another directory.",
+        errno.ENOSPC: full,
+        errno.EDQUOT: full,
+        errno.ENAMETOOLONG: "the name is too long. Choose a shorter one.",
+    }
+    return CvtoolError(f"Cannot write '{shown(path)}': {_reason(error, reasons)}")
+
+
+def _reason(error: OSError | ValueError, reasons: dict[int, str]) -> str:
+    if isinstance(error, OSError):
+        known = reasons.get(error.errno or 0)
+        return known or f"{shown(error.strerror or error)}. Check the path."
+    return "the name holds a character no file name can have. Check the path."
+
+
+_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+
+
+def _mode_of(target: Path) -> int | None:
+    try:
+        return target.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _create_beside(directory: Path, suffix: str, mode: int | None) -> Path:
+    # A short name of its own: one derived from the target's could be too long where the target's is not.
+    temporary = directory / f".cvtool-{secrets.token_hex(8)}{suffix}"
+    # Unlike tempfile's 0600, 0666 lets the umask decide, as for any other new file.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    if mode is not None:
+        with suppress(OSError):
+            temporary.chmod(stat.S_IMODE(mode))
+    return temporary
+
+
+def _publish(temporary: Path, target: Path, *, copy: bool) -> None:
+    if copy:
+        with open(temporary, "rb") as source, open(target, "wb") as sink:
+            shutil.copyfileobj(source, sink)
+        return
+    handle = os.open(temporary, os.O_RDWR)
+    try:
+        os.fsync(handle)  # the name must not appear on disk before the bytes do
+    finally:
+        os.close(handle)
+    os.replace(temporary, target)

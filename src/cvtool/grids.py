@@ -1,0 +1,133 @@
+"""Contact sheets: several pictures in rows and columns, with labels."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from cvtool.errors import UsageError
+from cvtool.images import fit_longer_side, resize
+from cvtool.rasters import unit
+
+SMALLEST_FONT = 10  # pixels
+CELLS_PER_LETTER = 16  # the height of a cell is this many times the height of its label
+INK = (40, 40, 40)
+ELLIPSIS = "…"
+
+Cell = NDArray[Any] | None
+
+
+def contact_sheet(
+    rows: Sequence[Sequence[Cell]],
+    *,
+    column_labels: Sequence[str] = (),
+    row_labels: Sequence[str] = (),
+    cell: int = 320,
+    gap: int = 8,
+) -> NDArray[np.float32]:
+    """Pictures in rows → one picture (H, W, 3) float32 in [0, 1] on white.
+
+    Args:
+        rows: pictures (H, W, 3) or grey (H, W), float in [0, 1] or uint8, of any sizes; each is scaled to fit its
+            cell and centred. None leaves a cell empty; so does the missing end of a row shorter than the others.
+        column_labels: one above each column, or none at all. A label too long for its cell is cut with "…".
+        row_labels: one left of each row, or none at all.
+        cell: side of a square cell in pixels.
+        gap: white pixels between cells and around the sheet.
+
+    Raises:
+        UsageError: no cells, a size below what can be drawn, labels that do not match the cells, or a cell that is
+            not a picture.
+    """
+    columns = max((len(row) for row in rows), default=0)
+    _check(rows, columns, column_labels, row_labels, cell, gap)
+    font = ImageFont.load_default(max(SMALLEST_FONT, cell // CELLS_PER_LETTER))
+    shown_rows = [_shortened(label, font, cell) for label in row_labels]
+    left = gap + (max(_width(label, font) for label in shown_rows) + gap if shown_rows else 0)
+    top = gap + (_height(font) + gap if column_labels else 0)
+    pitch = cell + gap
+    sheet = np.ones((top + len(rows) * pitch, left + columns * pitch, 3), dtype=np.float32)
+
+    for row, pictures in enumerate(rows):
+        for column, picture in enumerate(pictures):
+            if picture is not None:
+                _place(sheet, _fitted(picture, cell), top + row * pitch, left + column * pitch, cell)
+    for column, label in enumerate(column_labels):
+        text = _shortened(label, font, cell)
+        _write(sheet, text, font, gap, left + column * pitch + (cell - _width(text, font)) // 2)
+    for row, text in enumerate(shown_rows):
+        _write(sheet, text, font, top + row * pitch + (cell - _height(font)) // 2, gap)
+    return sheet
+
+
+def _check(
+    rows: Sequence[Sequence[Cell]],
+    columns: int,
+    column_labels: Sequence[str],
+    row_labels: Sequence[str],
+    cell: int,
+    gap: int,
+) -> None:
+    if columns == 0:
+        raise UsageError("A contact sheet needs at least one picture. Give some.")
+    if cell < 1 or gap < 0:
+        raise UsageError(f"Cells of {cell} pixels with gaps of {gap} cannot be drawn. Use at least 1 and 0.")
+    if column_labels and len(column_labels) != columns:
+        raise UsageError(f"{len(column_labels)} column labels do not match {columns} columns. Give one for each.")
+    if row_labels and len(row_labels) != len(rows):
+        raise UsageError(f"{len(row_labels)} row labels do not match {len(rows)} rows. Give one for each.")
+
+
+def _fitted(picture: NDArray[Any], cell: int) -> NDArray[np.float32]:
+    """The picture as (h, w, 3) in [0, 1] whose longer side is `cell`."""
+    colored = np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
+    if colored.ndim != 3 or colored.shape[2] != 3 or 0 in colored.shape:
+        raise UsageError(f"An array of shape {picture.shape} is not a picture. Give (height, width, 3).")
+    pixels = _as_unit(colored)
+    height, width = fit_longer_side(pixels.shape[0], pixels.shape[1], cell)
+    return pixels if pixels.shape[:2] == (height, width) else resize(pixels, height, width)
+
+
+def _as_unit(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """uint8 levels, or floats in [0, 1] (clipped) → float32 in [0, 1]."""
+    return unit(pixels) if pixels.dtype == np.uint8 else np.clip(np.nan_to_num(pixels.astype(np.float32)), 0, 1)
+
+
+def _place(sheet: NDArray[np.float32], picture: NDArray[np.float32], top: int, left: int, cell: int) -> None:
+    height, width = picture.shape[:2]
+    top, left = top + (cell - height) // 2, left + (cell - width) // 2
+    sheet[top : top + height, left : left + width] = picture
+
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def _width(text: str, font: Font) -> int:
+    return int(np.ceil(font.getlength(text)))
+
+
+def _height(font: Font) -> int:
+    return int(font.getbbox("Åg")[3])
+
+
+def _shortened(label: str, font: Font, width: int) -> str:
+    """`label` on one line, cut so that it is at most `width` pixels wide."""
+    text = "".join(c for c in " ".join(str(label).split()) if c.isprintable())
+    if _width(text, font) <= width:
+        return text
+    fitting = bisect_right(range(len(text)), width, key=lambda length: _width(text[:length] + ELLIPSIS, font))
+    return text[: max(0, fitting - 1)].rstrip() + ELLIPSIS
+
+
+def _write(sheet: NDArray[np.float32], text: str, font: Font, top: int, left: int) -> None:
+    height, width = _height(font), max(1, _width(text, font))
+    # A label never reaches over the edge of the sheet, not even a lone "…" over a cell narrower than itself.
+    height, width = min(height, sheet.shape[0] - top), min(width, sheet.shape[1] - left)
+    strip = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(strip).text((0, 0), text, font=font, fill=INK)
+    sheet[top : top + height, left : left + width] = unit(np.asarray(strip))
