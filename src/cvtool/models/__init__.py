@@ -1,0 +1,1 @@
+"""Networks: what is known about them, how to load them, what their classes are called."""

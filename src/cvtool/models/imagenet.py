@@ -1,0 +1,129 @@
+"""The thousand classes of ImageNet: numbers, names, synonyms and WordNet ids, and how to find one. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+
+from cvtool.errors import CvtoolError, UnknownNameError, UsageError
+from cvtool.models.packages import data_file
+
+_FOLDER = "timm/data/_info"
+_HINT = "'cvtool classes TEXT' searches them."
+
+
+@dataclass(frozen=True)
+class ImageNetClass:
+    """One class.
+
+    Attributes:
+        index: 0 to 999, the position of its logit.
+        wnid: WordNet id, e.g. ``"n02123045"``.
+        name: its first name, e.g. ``"tabby"``.
+        synonyms: all its names, `name` first.
+        definition: what WordNet says it is; two classes of one name differ here.
+    """
+
+    index: int
+    wnid: str
+    name: str
+    synonyms: tuple[str, ...]
+    definition: str
+
+
+@cache
+def classes() -> tuple[ImageNetClass, ...]:
+    """All classes in the order of the logits.
+
+    Raises:
+        CvtoolError: timm, whose data files name the classes, is not installed.
+    """
+    wnids = _lines("imagenet_synsets.txt")
+    names = _table("imagenet_synset_to_lemma.txt")
+    definitions = _table("imagenet_synset_to_definition.txt")
+    found = []
+    for index, wnid in enumerate(wnids):
+        synonyms = tuple(names[wnid].split(", "))
+        found.append(ImageNetClass(index, wnid, synonyms[0], synonyms, definitions.get(wnid, "")))
+    return tuple(found)
+
+
+def _lines(file: str) -> list[str]:
+    path = data_file(f"{_FOLDER}/{file}")
+    if path is None:
+        raise CvtoolError(f"The class names are missing: no {_FOLDER}/{file}. Run: pip install timm")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _table(file: str) -> dict[str, str]:
+    return {key: value for key, _, value in (line.partition("\t") for line in _lines(file))}
+
+
+def find_class(text: str) -> ImageNetClass:
+    """The class meant by an index (``"281"``), a WordNet id (``"n02123045"``), a name or a synonym.
+
+    Case, spaces, ``_`` and ``-`` are alike. A first name goes before another class's synonym: ``"harp"`` is 594, the
+    instrument with strings, although 593, the harmonica, is called a harp too.
+
+    Raises:
+        UnknownNameError: no such class; the nearest names are in the message.
+        UsageError: the name fits several classes; they are listed.
+    """
+    wanted = _fold(text)
+    if wanted.isascii() and wanted.isdigit():
+        if int(wanted) < len(classes()):
+            return classes()[int(wanted)]
+        raise UnknownNameError("class", text.strip(), (), f"The indices go from 0 to {len(classes()) - 1}.")
+    first, any_name = _by_name()
+    fitting = first.get(wanted) or any_name.get(wanted, [])
+    fitting = fitting or [item for item in classes() if item.wnid == wanted]
+    if not fitting:
+        raise UnknownNameError("class", text.strip(), [n for item in classes() for n in item.synonyms], _HINT)
+    if len(fitting) > 1:
+        options = "; ".join(f"{item.index} ({item.wnid}: {_shorten(item.definition)})" for item in fitting)
+        raise UsageError(f"'{text.strip()}' names {len(fitting)} classes: {options}. Give the index or the WordNet id.")
+    return fitting[0]
+
+
+def search(text: str) -> list[ImageNetClass]:
+    """Classes whose index, WordNet id or names contain `text`: exact names first, then words, then parts of words."""
+    wanted = _fold(text)
+    ranked = [(_rank(item, wanted), item.index, item) for item in classes()]
+    return [item for rank, _, item in sorted(ranked, key=lambda entry: entry[:2]) if rank < _NO_MATCH]
+
+
+_NO_MATCH = 3
+
+
+def _rank(item: ImageNetClass, wanted: str) -> int:
+    names = [_fold(name) for name in item.synonyms]
+    if wanted in names or wanted in (str(item.index), item.wnid):
+        return 0
+    if any(re.search(rf"\b{re.escape(wanted)}\b", name) for name in names):
+        return 1
+    return 2 if any(wanted in name for name in names) else _NO_MATCH
+
+
+_Names = dict[str, list[ImageNetClass]]
+
+
+@cache
+def _by_name() -> tuple[_Names, _Names]:
+    """(classes by folded first name, classes by any folded name)."""
+    first: _Names = defaultdict(list)
+    any_name: _Names = defaultdict(list)
+    for item in classes():
+        first[_fold(item.name)].append(item)
+        for name in {_fold(name) for name in item.synonyms}:
+            any_name[name].append(item)
+    return dict(first), dict(any_name)
+
+
+def _fold(text: str) -> str:
+    return re.sub(r"[\s_-]+", " ", text).strip().casefold()
+
+
+def _shorten(text: str, length: int = 48) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

@@ -1,0 +1,1 @@
+"""Where networks and their weights come from: one module for each origin."""
