@@ -74,7 +74,7 @@ class Interrupted(CvtoolError):
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The names most like `name`, best first: those that contain it, then those spelled alike."""
+    """The names most like `name`, best first: those spelled alike, then those that contain it."""
     folded = {candidate.casefold(): candidate for candidate in known}
     wanted = name.casefold()
     alike = difflib.get_close_matches(wanted, folded, n=count, cutoff=0.5)

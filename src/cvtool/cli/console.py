@@ -1,0 +1,220 @@
+"""The only place that prints: results to stdout, everything said to people to stderr."""
+
+from __future__ import annotations
+
+import json as json_format
+import math
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from cvtool import __version__
+from cvtool.progress import Progress, Step, silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+
+class OutputClosed(Exception):
+    """Whoever read our stdout went away; there is nobody left to write for."""
+
+
+def one_line(text: str) -> str:
+    """`text` fit for one line: white space as single blanks, control characters as escapes."""
+    from cvtool.files import shown
+
+    return shown(" ".join(text.split()))
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sits at the other end; a stream that was closed from the start is None in Python."""
+    return stream is not None and stream.isatty()
+
+
+def print_error(text: str, label: str = "error") -> None:
+    """Say on stderr, in one line, what went wrong."""
+    print(f"cvtool: {label}: {one_line(text)}", file=sys.stderr, flush=True)
+
+
+def print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Stand in for `warnings.showwarning`: one line without the place in the code."""
+    print(f"cvtool: warning: {one_line(str(message))}", file=sys.stderr, flush=True)
+
+
+class Console:
+    """What one command says, and where.
+
+    Args:
+        json: print one JSON object per result on stdout.
+        quiet: errors only; Python's warnings are silenced too.
+        verbose: also say how long the stages took and how much memory was used.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self.json = json
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        if quiet:
+            warnings.simplefilter("ignore")
+
+    def result(
+        self,
+        command: str,
+        *,
+        input: str | None = None,
+        output: str | None = None,
+        model: str | None = None,
+        device: str | None = None,
+        seed: int | None = None,
+        seconds: float | None = None,
+        **more: Any,
+    ) -> None:
+        """With ``--json``, print one result as one line; numbers that are not finite become null."""
+        if not self.json:
+            return
+        common = {"command": command, "input": input, "output": output, "model": model, "device": device}
+        record = {**common, "seed": seed, "seconds": seconds, "version": __version__, **more}
+        # ASCII only, so that no locale and no file name can break it.
+        self.line(json_format.dumps(_finite(record), allow_nan=False))
+
+    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
+        """Print columns on stdout, aligned with blanks so that they stay easy to read and to cut."""
+        lines = [tuple(header), *rows] if header else list(rows)
+        if not lines:
+            return
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            self.line("  ".join(cells).rstrip())
+
+    def line(self, text: str) -> None:
+        """Print one line of data on stdout."""
+        with _watched_stdout():
+            print(text, flush=True)
+
+    def picture(self, data: bytes) -> None:
+        """Write the bytes of a picture to stdout."""
+        with _watched_stdout():
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+
+    def say(self, text: str) -> None:
+        """Tell people something on stderr, unless they asked for quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def detail(self, text: str) -> None:
+        """Say something only the verbose want to know."""
+        if self.verbose:
+            self.say(text)
+
+    def warn(self, text: str) -> None:
+        """Say on stderr that something is not as it may have been meant."""
+        self.say(f"cvtool: warning: {one_line(text)}")
+
+    def error(self, text: str) -> None:
+        """Say on stderr what went wrong, also when quiet."""
+        print_error(text)
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Lend a listener for the time of some work: a bar on a terminal, times of stages for the verbose."""
+        stages = _StageTimes(self)
+        hear_stages = stages if self.verbose else silent
+        if self.quiet or not is_terminal(sys.stderr):
+            yield hear_stages
+        else:
+            with _bar() as bar:
+                show = _BarListener(bar)
+
+                def both(step: Step) -> None:
+                    show(step)
+                    hear_stages(step)
+
+                yield both
+        if self.verbose:
+            stages.finish()
+
+
+class _StageTimes:
+    """Says after each stage how many steps it took, and how long."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.last: Step | None = None
+        self.started = time.perf_counter()
+
+    def __call__(self, step: Step) -> None:
+        if self.last is not None and step.stage != self.last.stage:
+            self.finish()
+        self.last = step
+
+    def finish(self) -> None:
+        now = time.perf_counter()
+        if self.last is not None:
+            self.console.detail(f"{self.last.stage}: {self.last.done} steps in {now - self.started:.1f} s")
+        self.last, self.started = None, now
+
+
+class _BarListener:
+    """Shows steps on a Rich bar: a fresh row of numbers for every stage."""
+
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+        self.task = bar.add_task("starting", total=None, metrics="")
+        self.stage = ""
+        self.started = time.perf_counter()
+
+    def __call__(self, step: Step) -> None:
+        if step.stage != self.stage:
+            self.stage, self.started = step.stage, time.perf_counter()
+            self.bar.reset(self.task, description=step.stage, total=step.total or None)
+        elapsed = time.perf_counter() - self.started
+        rate = f"{step.done / elapsed:.1f} steps/s" if step.done and elapsed > 0 else ""
+        metrics = " ".join([*(f"{name} {value:.4g}" for name, value in step.metrics.items()), rate])
+        self.bar.update(self.task, completed=step.done, total=step.total or None, metrics=metrics)
+
+
+def _bar() -> Bar:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[metrics]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    # stdout is left alone: it may carry JSON lines or a picture.
+    return Bar(*columns, console=RichConsole(stderr=True), transient=True, redirect_stdout=False)
+
+
+@contextmanager
+def _watched_stdout() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def _finite(value: Any) -> Any:
+    """`value` as JSON can hold it: tuples as lists, NaN and infinities as None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,77 @@
+"""From an exception to the one line on stderr and the exit code: the only such table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import typer
+
+from cvtool.errors import CvtoolError, GoalNotReachedError, Interrupted
+
+# Typer may carry its own copy of Click, so the base classes are reached through the name Typer makes public:
+# BadParameter → UsageError → ClickException.
+TYPER_USAGE_ERROR, TYPER_ERROR = typer.BadParameter.__mro__[1:3]
+
+UNEXPECTED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+"""What a shell shows for a program that SIGPIPE ended, as it would for most programs."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What to say about an exception.
+
+    Attributes:
+        label: first word of the line, ``"error"`` nearly always.
+        message: what, where, what to do.
+        exit_code: what the process ends with.
+    """
+
+    message: str
+    exit_code: int
+    label: str = "error"
+
+
+def explain(error: BaseException) -> Failure:
+    """The line and the exit code for any exception that ends a command."""
+    if isinstance(error, (Interrupted, KeyboardInterrupt)):
+        return Failure(str(error) or "nothing more was written", INTERRUPTED, "interrupted")
+    if isinstance(error, GoalNotReachedError):
+        return Failure(str(error), error.exit_code, "goal not reached")
+    if isinstance(error, CvtoolError):
+        return Failure(str(error), error.exit_code)
+    if isinstance(error, TYPER_ERROR):
+        return Failure(_usage_message(error), WRONG_USAGE)
+    if isinstance(error, typer.Abort):
+        return Failure("nothing was done", UNEXPECTED, "aborted")
+    if is_out_of_memory(error):
+        return Failure(
+            "out of memory. A smaller --size needs less; so does --device cpu when a GPU ran out.", UNEXPECTED
+        )
+    if isinstance(error, OSError) and error.strerror:
+        where = f" '{error.filename}'" if error.filename is not None else ""
+        return Failure(f"{error.strerror}:{where} --debug shows where this came up.", UNEXPECTED)
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return Failure(f"unexpected failure: {what}. Run again with --debug for the traceback.", UNEXPECTED)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out, in Python, NumPy or torch, on any device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch on the CPU raises a plain RuntimeError.
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "not enough memory" in text)
+
+
+def _usage_message(error: BaseException) -> str:
+    """Typer's own complaint, with a hint at the help of the command it is about."""
+    message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "cvtool"
+    sentence = message.replace("Value error, ", "")  # how Typer's own checks begin
+    if not sentence.endswith((".", "?")):
+        sentence += "."
+    return f"{sentence} '{command} --help' lists what is possible."

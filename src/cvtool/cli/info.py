@@ -1,0 +1,90 @@
+"""``cvtool info``: how a result came to be."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cvtool.cli import options
+from cvtool.cli.batch import for_each
+from cvtool.cli.console import Console
+from cvtool.cli.inputs import STDIN, Input, refuse_second_stdin
+from cvtool.errors import BadInputError
+
+if TYPE_CHECKING:
+    from cvtool.provenance import Provenance
+
+
+def info(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="Pictures or checkpoints that cvtool wrote; '-' reads one from stdin."),
+    ],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show what made a picture or checkpoint.
+
+    Its inputs, options and versions, and the command line that makes it again.
+    """
+    console = Console(json=json, quiet=quiet, verbose=verbose)
+    inputs = [Input(name, None if name == STDIN else Path(name)) for name in files]
+    refuse_second_stdin(inputs)
+
+    def show(given: Input) -> None:
+        started = time.perf_counter()
+        found = _read(given)
+        console.result(
+            "info",
+            input=given.name,
+            model=found.model,
+            device=found.device,
+            seed=found.seed,
+            seconds=round(time.perf_counter() - started, 3),
+            provenance=dataclasses.asdict(found),
+        )
+        if not json:
+            if len(inputs) > 1:
+                console.line(f"{given.name}:")
+            console.table(_rows(found))
+
+    for_each(inputs, show, command="info", console=console)
+
+
+def _read(given: Input) -> Provenance:
+    from cvtool.provenance import read_provenance
+
+    if given.path is not None:
+        return read_provenance(given.path)
+    with tempfile.NamedTemporaryFile(prefix="cvtool-") as file:
+        file.write(sys.stdin.buffer.read())
+        file.flush()
+        try:
+            return read_provenance(file.name)
+        except BadInputError as error:
+            raise BadInputError(str(error).replace(file.name, "stdin")) from error
+
+
+def _rows(found: Provenance) -> list[tuple[str, str]]:
+    """What is known, in two columns; the command line last, where it is easy to copy."""
+    rows = [("command", found.command), ("version", found.version)]
+    rows += [("input", f"{entry['path']}  sha256 {entry['sha256']}") for entry in found.inputs]
+    facts = (("model", found.model), ("device", found.device), ("seed", found.seed))
+    rows += [(name, str(value)) for name, value in facts if value is not None]
+    rows += [(f"  {name}", _text(value)) for name, value in found.options.items()]
+    rows += [(f"  {name}", version) for name, version in found.environment.items()]
+    return [*rows, ("again", found.command_line)]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)

@@ -1,0 +1,130 @@
+"""From the words on the command line to pictures: files, folders, globs, ``-`` and ``asset:NAME``."""
+
+from __future__ import annotations
+
+import glob
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cvtool.bundled import find_asset
+from cvtool.cli.console import is_terminal
+from cvtool.errors import BadInputError, UsageError
+
+if TYPE_CHECKING:
+    from cvtool.images import Picture
+
+STDIN = "-"
+ASSET = "asset:"
+PICTURE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
+    *(".png", ".pnm", ".ppm", ".qoi", ".tif", ".tiff", ".webp"),
+)
+"""What counts as a picture inside a folder; a file that is named itself may be called anything."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One picture to be read.
+
+    Attributes:
+        name: what the user sees: the path as given or found, ``-`` or ``asset:NAME``.
+        path: the file, None for stdin. It need not exist: reading it says so.
+        collected: found in a folder or by a glob, rather than named itself.
+    """
+
+    name: str
+    path: Path | None
+    collected: bool = False
+
+    @property
+    def stem(self) -> str:
+        """The name that results are called after."""
+        return self.path.stem if self.path is not None else "stdin"
+
+    @property
+    def lasting_name(self) -> str:
+        """A name that means the same picture in any folder: the absolute path, or ``-`` and ``asset:NAME`` as given."""
+        return str(self.path.resolve()) if self.path is not None and not self.name.startswith(ASSET) else self.name
+
+
+def expand(arguments: Iterable[str], *, recursive: bool = False) -> list[Input]:
+    """All inputs that the arguments stand for, in their order; folders and globs sorted by name.
+
+    Args:
+        arguments: paths, folders, globs the shell left alone, ``-``, ``asset:NAME``.
+        recursive: take pictures from all folders below a folder, not only those directly inside.
+
+    A path that does not exist, or a folder without pictures, stays in the list: it is a bad input of
+    its own and must not stop the others.
+
+    Raises:
+        UnknownNameError: no bundled picture of that name.
+    """
+    return [found for argument in arguments for found in _expand_one(argument, recursive)]
+
+
+def refuse_second_stdin(inputs: Iterable[Input]) -> None:
+    """stdin can be read only once.
+
+    Raises:
+        UsageError: ``-`` comes twice, or stdin is a terminal.
+    """
+    count = sum(given.path is None for given in inputs)
+    if count > 1:
+        raise UsageError("'-' stands for stdin and can be given only once. Write the picture to a file first.")
+    if count and sys.stdin is None:
+        raise UsageError("'-' reads a picture from stdin, but stdin is closed. Pipe or redirect a file into it.")
+    if count and is_terminal(sys.stdin):
+        raise UsageError("'-' reads a picture from stdin, but stdin is a terminal. Pipe or redirect a file into it.")
+
+
+def read_input(given: Input) -> tuple[Picture, str]:
+    """The picture and the SHA-256 (hex) of the bytes it was read from.
+
+    Raises:
+        BadInputError: the file is missing, unreadable or not a picture; a folder holds no pictures.
+    """
+    from cvtool import files
+    from cvtool.images import decode_picture
+
+    if given.path is not None and os.path.isdir(given.path):
+        raise BadInputError(
+            f"Folder '{given.name}' holds no pictures directly inside. --recursive looks further below."
+        )
+    # Read once: the path may be a pipe, as in a shell's <(command).
+    data = files.read_input(given.path) if given.path is not None else sys.stdin.buffer.read()
+    return decode_picture(data, given.name if given.path is not None else "stdin"), sha256(data).hexdigest()
+
+
+def paths_of(inputs: Iterable[Input]) -> list[Path]:
+    """The files among the inputs."""
+    return [given.path for given in inputs if given.path is not None]
+
+
+def _expand_one(argument: str, recursive: bool) -> Sequence[Input]:
+    if argument == STDIN:
+        return [Input(STDIN, None)]
+    if argument.startswith(ASSET):
+        asset = find_asset(argument[len(ASSET) :])
+        return [Input(f"{ASSET}{asset.name}", asset.path)]
+    path = Path(argument)
+    if os.path.isdir(path):
+        found: Iterable[Path] = sorted(_pictures_in(path, recursive))
+    elif not os.path.lexists(path) and glob.has_magic(argument):
+        found = (Path(match) for match in sorted(glob.glob(argument, recursive=True)) if os.path.isfile(match))
+    else:
+        found = ()
+    return [Input(str(file), file, collected=True) for file in found] or [Input(argument, path)]
+
+
+def _pictures_in(folder: Path, recursive: bool) -> Iterator[Path]:
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and Path(name).suffix.lower() in PICTURE_SUFFIXES:
+                yield Path(where, name)

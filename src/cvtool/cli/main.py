@@ -1,0 +1,97 @@
+"""The command ``cvtool``: all subcommands, and what happens when one fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from cvtool import __version__
+from cvtool.cli import assets, classes, info, models, stylize
+from cvtool.cli.console import OutputClosed, print_error, print_warning
+from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
+
+app = typer.Typer(
+    name="cvtool",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: quick to show, easy to search
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("stylize")(stylize.stylize)
+app.command("models")(models.models)
+app.command("classes")(classes.classes)
+app.command("assets")(assets.assets)
+app.command("info")(info.info)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"cvtool {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def cvtool(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Classic techniques of vision networks, one subcommand each; offline after the install.
+
+    Pictures come from files, folders, globs, '-' (stdin) or 'asset:NAME' (a bundled one).
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out one command line and return its exit code; anything wrong is told on stderr.
+
+    Args:
+        arguments: the words after ``cvtool``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a file name may hold bytes that no encoding knows
+            stream.reconfigure(errors="backslashreplace")
+    with warnings.catch_warnings():
+        warnings.showwarning = print_warning
+        try:
+            code = app(args=list(arguments), prog_name="cvtool", standalone_mode=False)
+        except SystemExit as exit:  # Typer's completion, and its own answer to a closed pipe
+            return exit.code if isinstance(exit.code, int) else 0
+        except OutputClosed:
+            _discard_stdout()
+            return PIPE_CLOSED
+        except BaseException as error:
+            if _wants_traceback(arguments):
+                traceback.print_exc()
+            failure = explain(error)
+            print_error(failure.message, failure.label)
+            return failure.exit_code
+        if code == INTERRUPTED:  # Typer has made an exit of the KeyboardInterrupt
+            failure = explain(KeyboardInterrupt())
+            print_error(failure.message, failure.label)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """The entry point of the installed command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _wants_traceback(arguments: Sequence[str]) -> bool:
+    """Whether ``--debug`` is among the options; read here because parsing itself may be what fails."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--debug" in options
+
+
+def _discard_stdout() -> None:
+    """Let what is still buffered go nowhere, so that Python's own flush at exit stays quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,15 @@
+"""What a run cost: memory of this process."""
+
+from __future__ import annotations
+
+import sys
+
+
+def peak_memory_mb() -> float | None:
+    """Most memory this process has held at once, in MB (10⁶ bytes); None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such module
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

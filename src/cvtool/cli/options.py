@@ -1,0 +1,133 @@
+"""The options that several commands share, each with its help; defaults stay with the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from cvtool.errors import UsageError
+from cvtool.models.cards import CARDS
+
+T = TypeVar("T")
+
+
+class Format(str, Enum):
+    """Picture formats that can be written."""
+
+    png = "png"
+    jpg = "jpg"
+    webp = "webp"
+    tiff = "tiff"
+
+
+class Precision(str, Enum):
+    """Number formats a network can run in."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        autocompletion=lambda: list(CARDS),
+        help="Network to use; 'cvtool models' lists them. Any torchvision name and any timm:NAME work too.",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        show_default="the model's own",
+        help="Weights of a torchvision or timm model, from a local .safetensors or .pth file.",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute; auto: cuda, then mps, then cpu."),
+]
+PrecisionOption = Annotated[
+    Precision, typer.Option("--precision", help="Number format of the network; auto: what suits the device.")
+]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of everything random, a whole number."),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PATH",
+        show_default="a name made from the input's, in the current folder",
+        help="Where the result goes: a file, a folder for several results, or '-' for stdout.",
+    ),
+]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", show_default="by the suffix of --output, else png", help="Format of the picture."),
+]
+Json = Annotated[
+    bool, typer.Option("--json", show_default="off", help="Print one JSON object per result on stdout, one per line.")
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", show_default="off", help="Say nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", show_default="off", help="Also say times and memory.")]
+Debug = Annotated[bool, typer.Option("--debug", show_default="off", help="Show the traceback of an error.")]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", show_default="off", help="Take pictures from all folders below a folder, too.")
+]
+
+
+def parse_list(text: str, convert: Callable[[str], T], option: str, expected: str) -> tuple[T, ...]:
+    """The values of a comma-separated option, such as ``300,200``.
+
+    Args:
+        text: what was given; blanks around the commas do not matter, "" gives ().
+        convert: turns one part into a value, or raises `ValueError`.
+        option: its name, for the message.
+        expected: what the parts should be, for the message.
+
+    Raises:
+        UsageError: a part is empty or cannot be converted.
+    """
+    if not text.strip():
+        return ()
+    try:
+        return tuple(convert(_not_empty(part.strip())) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} '{text}' is not {expected}.") from None
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def parse_seconds(text: str, option: str) -> float:
+    """Seconds from ``90``, ``60s``, ``1.5m`` or ``1h``.
+
+    Raises:
+        UsageError: it is not a duration, or not longer than 0.
+    """
+    number = text.strip().rstrip("smh")
+    unit = text.strip()[len(number) :]
+    try:
+        seconds = float(number) * _UNITS[unit]
+    except (ValueError, KeyError):
+        seconds = float("nan")
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"{option} '{text}' is not a duration such as 60s, 2m or 1h.")
+    return seconds
+
+
+def _not_empty(part: str) -> str:
+    if not part:
+        raise ValueError("nothing between two commas")
+    return part

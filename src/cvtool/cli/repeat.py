@@ -1,0 +1,65 @@
+"""The command line that makes a picture again, for its provenance."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+WITHOUT_EFFECT = frozenset({"output", "json", "quiet", "verbose", "debug", "recursive"})
+"""Options that all commands have and that do not change a single pixel. (The format is set by the command.)"""
+
+
+def command_line(
+    context: typer.Context,
+    arguments: Sequence[str],
+    *,
+    replaced: Mapping[str, Any] | None = None,
+    dropped: frozenset[str] = frozenset(),
+) -> str:
+    """The options that were given, as a line for the shell, in the order of the command's help.
+
+    Args:
+        context: of the running command.
+        arguments: what stands instead of the positional arguments: this one result's inputs.
+        replaced: parameter → value to write instead of the one given, also where none was given; None leaves it out.
+            Files belong here, as `Path`: they are written absolute, and older Typers keep them as text in the context.
+        dropped: parameters that are left out, besides those without effect on the result.
+    """
+    values = {**_given(context), **(replaced or {})}
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in values and name not in dropped | WITHOUT_EFFECT and parameter.param_type_name == "option":
+            words += _option(max(parameter.opts, key=len), parameter.secondary_opts, values[name])
+    if any(argument.startswith("-") and argument != "-" for argument in arguments):
+        words.append("--")
+    return shlex.join([*words, *arguments])
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """What was given by the user, on the command line or in the environment, rather than left to its default."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and not source.name.startswith("DEFAULT")}
+    return {name: value for name, value in context.params.items() if name in given}
+
+
+def _option(option: str, opposite: Sequence[str], value: Any) -> list[str]:
+    """One option as words: flags alone, lists one by one, enum members by value, paths absolute."""
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [option] if value else list(opposite[:1])
+    if isinstance(value, (list, tuple)):
+        return [word for item in value for word in _option(option, opposite, item)]
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, Path):
+        value = value.resolve()
+    text = str(value)
+    # A value such as -1 or "-" after a blank would be taken for an option.
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]

@@ -1,0 +1,516 @@
+"""The parts under every command: error table, batches, Ctrl-C, JSON lines, the line that repeats a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import threading
+import warnings
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+
+from cvtool.cli import main as main_module
+from cvtool.cli.batch import for_each
+from cvtool.cli.console import Console, OutputClosed
+from cvtool.cli.failures import explain
+from cvtool.cli.frames import FrameCollector
+from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.main import run
+from cvtool.cli.measure import peak_memory_mb
+from cvtool.cli.options import parse_list, parse_seconds
+from cvtool.cli.repeat import command_line
+from cvtool.errors import (
+    BadInputError,
+    CvtoolError,
+    GoalNotReachedError,
+    Interrupted,
+    UsageError,
+    WeightsUnavailableError,
+)
+from cvtool.progress import Step
+
+
+class OutOfMemoryError(RuntimeError):
+    """Called like torch's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (UsageError("no"), 2, "no"),
+        (BadInputError("bad"), 3, "bad"),
+        (WeightsUnavailableError("gone"), 4, "gone"),
+        (GoalNotReachedError("missed"), 5, "missed"),
+        (Interrupted("stopped"), 130, "stopped"),
+        (CvtoolError("odd"), 1, "odd"),
+        (KeyboardInterrupt(), 130, ""),
+        (typer.BadParameter("wrong"), 2, "wrong"),
+        (MemoryError(), 1, "--size"),
+        (OutOfMemoryError("CUDA out of memory"), 1, "--size"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 1, "--size"),
+        (RuntimeError("shapes differ"), 1, "unexpected failure: RuntimeError: shapes differ.*--debug"),
+        (ValueError(), 1, "unexpected failure: ValueError.*--debug"),
+        (PermissionError(13, "Permission denied", "x.png"), 1, "Permission denied.*x.png"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+def test_the_error_table(error: BaseException, code: int, message: str) -> None:
+    import re
+
+    failure = explain(error)
+    assert failure.exit_code == code
+    assert re.search(message, failure.message)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch):
+    """A command ``cvtool fail`` that raises what it is told to."""
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    raised: list[BaseException] = []
+
+    @app.callback()
+    def root() -> None: ...
+
+    @app.command()
+    def fail(debug: bool = False) -> None:
+        raise raised[0]
+
+    monkeypatch.setattr(main_module, "app", app)
+    return raised
+
+
+@pytest.mark.parametrize("error", [BadInputError("first\nsecond\tthird\x1b[31m"), RuntimeError("a\nb"), KeyError("x")])
+def test_an_error_is_one_line_without_traceback(cvtool, failing, error: Exception) -> None:
+    failing.append(error)
+    done = cvtool("fail")
+    assert done.code == getattr(error, "exit_code", 1)
+    assert done.out == ""
+    assert done.err.startswith("cvtool: error: ")
+    assert done.err.count("\n") == 1
+    assert "\x1b" not in done.err
+
+
+def test_debug_shows_the_traceback(cvtool, failing) -> None:
+    failing.append(RuntimeError("deep inside"))
+    done = cvtool("fail", "--debug")
+    assert done.code == 1
+    assert "Traceback" in done.err
+    assert "in fail" in done.err
+    assert done.err.splitlines()[-1].startswith("cvtool: error: unexpected failure")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["stylize", "--sizes", "3", "a", "b"], "'cvtool stylize --help'"),
+        (["stylize", "--size", "big", "a", "b"], "'cvtool stylize --help'"),
+        (["stylize", "--strength", "101", "a", "b"], "'cvtool stylize --help'"),
+        (["stylize", "--optimizer", "sgd", "a", "b"], "'adam', 'lbfgs'"),
+        (["stylize"], "CONTENT"),
+        (["stylise"], "'stylize'"),
+        (["--sizes"], "'cvtool --help'"),
+        (["info"], "'cvtool info --help'"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_a_hint(cvtool, words: list[str], hint: str) -> None:
+    done = cvtool(*words)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith("cvtool: error: ")
+    assert hint in done.err
+
+
+def test_a_reader_that_went_away_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """As in ``cvtool assets | head -0``: quiet, and the exit code a shell gives for SIGPIPE."""
+    import subprocess
+    import sys
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    # With a buffer, as usual: what is left in it must not complain at the end either.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    words = [sys.executable, "-m", "cvtool", "assets"]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_warnings_are_one_line_and_quiet_hides_them(cvtool, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+
+    @app.callback()
+    def root() -> None: ...
+
+    @app.command()
+    def warn(quiet: bool = False) -> None:
+        Console(quiet=quiet).warn("watch out")
+        warnings.warn("odd\nvalue", stacklevel=1)
+
+    monkeypatch.setattr(main_module, "app", app)
+    assert cvtool("warn").err == "cvtool: warning: watch out\ncvtool: warning: odd value\n"
+    assert cvtool("warn", "--quiet").err == ""
+
+
+# batches
+
+
+@dataclass(frozen=True)
+class Named:
+    name: str
+
+
+def in_batch(names: list[str], errors: dict[str, Exception], **console: bool) -> list[str]:
+    """Do nothing for every name, or raise its error; the names that were reached."""
+    reached: list[str] = []
+
+    def work(given: Named) -> None:
+        reached.append(given.name)
+        if given.name in errors:
+            raise errors[given.name]
+
+    try:
+        for_each([Named(name) for name in names], work, command="test", console=Console(**console))
+    finally:
+        in_batch.reached = reached  # type: ignore[attr-defined]
+    return reached
+
+
+def test_one_bad_input_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadInputError, match=r"1 of 3 .*: b"):
+        in_batch(["a", "b", "c"], {"b": BadInputError("b is broken")}, json=True)
+    assert in_batch.reached == ["a", "b", "c"]  # type: ignore[attr-defined]
+    out, err = capsys.readouterr()
+    assert err == "cvtool: error: b is broken\n"
+    (line,) = out.splitlines()
+    assert json.loads(line).items() >= {"input": "b", "error": "b is broken"}.items()
+
+
+def test_a_message_without_the_name_gets_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadInputError):
+        in_batch(["a.png", "b"], {"a.png": MemoryError()})
+    assert capsys.readouterr().err.startswith("cvtool: error: a.png: out of memory")
+
+
+def test_a_single_bad_input_keeps_its_own_error() -> None:
+    with pytest.raises(GoalNotReachedError, match=r"^missed$"):
+        in_batch(["a"], {"a": GoalNotReachedError("missed")})
+    with pytest.raises(MemoryError):
+        in_batch(["a"], {"a": MemoryError()})
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ({"a": GoalNotReachedError("x"), "b": GoalNotReachedError("x")}, 5),
+        ({"a": GoalNotReachedError("x"), "b": BadInputError("x")}, 3),
+        ({"a": MemoryError()}, 3),
+    ],
+)
+def test_the_code_of_several(errors: dict[str, Exception], code: int) -> None:
+    with pytest.raises(CvtoolError) as raised:
+        in_batch(["a", "b", "c"], errors)
+    assert raised.value.exit_code == code
+
+
+@pytest.mark.parametrize("error", [UsageError("x"), WeightsUnavailableError("x"), Interrupted("x"), RuntimeError("x")])
+def test_what_would_meet_the_next_input_too_ends_all(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        in_batch(["a", "b"], {"a": error})
+    assert in_batch.reached == ["a"]  # type: ignore[attr-defined]
+
+
+# Ctrl-C
+
+
+def test_the_first_interrupt_asks_the_second_ends() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    notices: list[str] = []
+    with stop_on_interrupt(lambda: notices.append("stopping")) as stop:
+        assert not stop()
+        signal.raise_signal(signal.SIGINT)
+        assert stop()
+        assert notices == ["stopping"]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert notices == ["stopping"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_handler_is_put_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match="x"), stop_on_interrupt():
+        raise ValueError("x")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_have_no_handler_and_never_stop() -> None:
+    answers: list[bool] = []
+
+    def work() -> None:
+        with stop_on_interrupt() as stop:
+            answers.append(stop())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert answers == [False]
+
+
+# stdout and stderr
+
+
+def test_json_lines_have_the_common_keys_and_only_finite_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(json=True).result("x", input="ä\udcff.png", seconds=float("inf"), losses=(1.0, float("nan")))
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.isascii()
+    assert out.count("\n") == 1
+    record = json.loads(out)
+    assert list(record) == [*["command", "input", "output", "model", "device", "seed", "seconds", "version"], "losses"]
+    assert (record["seconds"], record["losses"], record["input"]) == (None, [1.0, None], "ä\udcff.png")
+
+
+def test_without_json_results_are_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().result("x")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    def heard(console: Console) -> list[str]:
+        console.say("say")
+        console.detail("detail")
+        console.warn("warn")
+        console.error("error")
+        out, err = capsys.readouterr()
+        assert out == ""
+        return [line.split()[-1] for line in err.splitlines()]
+
+    assert heard(Console()) == ["say", "warn", "error"]
+    assert heard(Console(verbose=True)) == ["say", "detail", "warn", "error"]
+    with warnings.catch_warnings():
+        assert heard(Console(quiet=True, verbose=True)) == ["error"]
+
+
+def test_no_progress_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console().progress() as progress:
+        progress(Step("256 px", 1, 2, {"loss": 0.5}))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_verbose_tells_what_each_stage_took(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console(verbose=True).progress() as progress:
+        for stage in ("256 px", "512 px"):
+            for done in (1, 2, 3):
+                progress(Step(stage, done, 3))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rsplit(" in ", 1)[0] for line in lines] == ["256 px: 3 steps", "512 px: 3 steps"]
+
+
+def test_closed_streams_are_no_failure() -> None:
+    """As in ``cvtool … <&- >&- 2>&-``."""
+    import subprocess
+    import sys
+
+    program = """
+import sys
+sys.stdin = sys.stdout = sys.stderr = None
+from cvtool.cli.console import Console
+from cvtool.cli.main import run
+with Console().progress() as progress:
+    pass
+Console(json=True).result("x")
+sys.exit(10 * (run(["assets"]) != 0) + 20 * (run(["stylize", "-", "x.png"]) != 2))
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_a_terminal_sees_stage_steps_and_loss() -> None:
+    pty = pytest.importorskip("pty")
+    import subprocess
+    import sys
+
+    program = """
+import time
+from cvtool.cli.console import Console
+from cvtool.progress import Step
+with Console().progress() as progress:
+    for done in range(1, 4):
+        progress(Step("256 px [x]", done, 7, {"loss": 0.125}))
+        time.sleep(0.15)
+print("data")
+"""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.run([sys.executable, "-c", program], stderr=theirs, stdout=subprocess.PIPE, env=environment)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.stdout == b"data\n"
+    assert "256 px [x]" in shown
+    assert "3/7" in shown
+    assert "loss 0.125" in shown
+    assert "steps/s" in shown
+
+
+def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table([("a", "1"), ("long", "")], header=("N", "X"))
+    assert capsys.readouterr().out == "N     X\na     1\nlong\n"
+
+
+def test_a_closed_stdout_is_told_apart_from_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(OutputClosed):
+        Console(json=True).result("x")
+
+
+def test_peak_memory_is_what_the_kernel_says() -> None:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("no /proc")
+    kilobytes = int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+    assert peak_memory_mb() == pytest.approx(kilobytes * 1024 / 1e6, rel=0.05)
+
+
+# options
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("60s", 60), ("2m", 120), ("1.5m", 90), ("90", 90), ("1h", 3600), (" 0.5 s ", 0.5)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_seconds(text, "--budget") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "0", "-3s", "2d", "nan", "inf", "1m30s", "5ms"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--budget.*60s"):
+        parse_seconds(text, "--budget")
+
+
+def test_lists() -> None:
+    assert parse_list(" 3, 4 ,5", int, "--steps", "numbers") == (3, 4, 5)
+    assert parse_list("", int, "--steps", "numbers") == ()
+    for text in ("3,,4", "x", "3,", ","):
+        with pytest.raises(UsageError, match=r"--steps .* is not numbers"):
+            parse_list(text, int, "--steps", "numbers")
+
+
+# frames
+
+
+def test_frames_stay_few_and_evenly_spaced() -> None:
+    import numpy as np
+
+    collector = FrameCollector(limit=8)
+    for step in range(100):
+        collector(np.full((2, 3, 3), step / 255, np.float32))
+    frames = collector.frames(np.ones((2, 3, 3), np.float32))
+    steps = [int(frame[0, 0, 0]) for frame in frames]
+    assert steps[-1] == 255
+    assert steps[0] == 0
+    assert 4 <= len(steps) - 1 <= 8
+    assert len(set(np.diff(steps[:-1]).tolist())) == 1
+
+
+def test_large_frames_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    collector = FrameCollector(limit=100)
+    for _ in range(90):
+        collector(np.zeros((2, 3, 3), np.float32))
+    monkeypatch.setattr("cvtool.cli.frames.MOST_BYTES", 30 * 20 * 30 * 3)
+    monkeypatch.setattr("cvtool.cli.frames.FEWEST_FRAMES", 4)
+    assert len(collector.frames(np.zeros((20, 30, 3), np.float32))) == 30 + 1
+    assert len(collector.frames(np.zeros((200, 300, 3), np.float32))) == 4 + 1
+    assert len(FrameCollector().frames(np.zeros((20, 30, 3), np.float32))) == 1
+
+
+def test_frames_have_the_size_of_the_last() -> None:
+    import numpy as np
+
+    collector = FrameCollector()
+    collector(np.full((4, 6, 3), 0.25, np.float32))
+    first, last = collector.frames(np.zeros((8, 12, 3), np.float32))
+    assert first.shape == last.shape
+    assert (first == 64).all()
+    assert (last == 0).all()
+
+
+# the line that makes a picture again
+
+
+class Kind(str, Enum):
+    """A choice."""
+
+    one = "one"
+    two = "two"
+
+
+def repeated(words: list[str], arguments: list[str], **options) -> str:
+    """What `command_line` makes of ``tool draw WORDS``."""
+    app = typer.Typer(rich_markup_mode=None)
+    lines: list[str] = []
+
+    @app.callback()
+    def root() -> None: ...
+
+    @app.command()
+    def draw(
+        context: typer.Context,
+        paths: list[str],
+        size: Annotated[int, typer.Option("-s", "--size")] = 5,
+        offset: float = 0.0,
+        kind: Kind = Kind.one,
+        name: Annotated[list[str] | None, typer.Option()] = None,
+        file: Annotated[Path | None, typer.Option()] = None,
+        soft: bool = True,
+        output: str = "",
+        json: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        lines.append(command_line(context, arguments, **options))
+
+    app(words, prog_name="tool", standalone_mode=False)
+    return lines[0]
+
+
+def test_only_what_was_given_and_has_an_effect_is_repeated(here: Path) -> None:
+    words = "draw a b -s 7 --kind two --name x --name y z --no-soft --file f.pth --output o.png --json --quiet"
+    line = repeated([*shlex.split(words), "--name", "it's"], ["/in/a.png"], replaced={"file": Path("f.pth")})
+    assert shlex.split(line) == [
+        *["tool", "draw", "--size", "7", "--kind", "two", "--name", "x", "--name", "y", "--name"],
+        "it's",
+        "--file",
+        str(here / "f.pth"),
+        "--no-soft",
+        "/in/a.png",
+    ]
+    assert repeated(["draw", "a"], ["/in/a.png"]) == "tool draw /in/a.png"
+
+
+def test_values_can_be_replaced_added_and_dropped() -> None:
+    line = repeated(
+        ["draw", "a", "--size", "3", "--offset", "2"], ["a"], replaced={"size": 9, "name": ["n"], "offset": None}
+    )
+    assert line == "tool draw --size 9 --name n a"
+    assert repeated(["draw", "a", "--size", "3"], ["a"], dropped=frozenset({"size"})) == "tool draw a"
+
+
+def test_words_that_look_like_options() -> None:
+    line = repeated(["draw", "a", "--offset=-1.5"], ["-odd.png", "-"])
+    assert line == "tool draw --offset=-1.5 -- -odd.png -"
+
+
+def test_run_returns_what_the_process_would_exit_with() -> None:
+    assert run(["--version"]) == 0
+    assert run(["--nonsense"]) == 2

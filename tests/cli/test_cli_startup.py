@@ -1,0 +1,116 @@
+"""Help is quick, complete and torch-free; the bare command and ``--version`` answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+
+import pytest
+import typer
+
+import cvtool as package
+from cvtool.cli.main import app
+
+GROUP = typer.main.get_command(app)
+COMMANDS = dict(GROUP.commands)
+HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "av", "h5py"}
+
+
+def processor_seconds() -> float:
+    """Time all finished child processes took so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_the_commands() -> None:
+    assert set(COMMANDS) >= {"stylize", "models", "classes", "assets", "info"}
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=lambda words: "-".join(words) or "cvtool")
+def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
+    program = f"""
+import sys
+from cvtool.cli.main import run
+code = run({[*words, "--help"]!r})
+print("MODULES", *{{name.split(".")[0] for name in sys.modules}}, file=sys.stderr)
+sys.exit(code)
+"""
+    before = processor_seconds()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    # Time on the processor, not on the clock: other work on the machine must not fail the test.
+    assert processor_seconds() - before < 0.5
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: cvtool")
+    assert not HEAVY & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(name, p) for name, command in COMMANDS.items() for p in command.params if p.param_type_name == "option"],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_every_option_says_its_default(command: str, option: typer.core.TyperOption) -> None:
+    if option.name == "help":
+        return
+    record = option.get_help_record(typer.Context(COMMANDS[command]))
+    assert record is not None
+    assert option.help
+    assert re.search(r"\[default: .+\]", record[1]), record
+
+
+@pytest.mark.parametrize(
+    ("option", "unit"),
+    [
+        ("size", "pixels"),
+        ("strength", "%"),
+        ("budget", "seconds"),
+        ("steps", "steps"),
+        ("bits", "Bits per channel"),
+        ("style_scale", "factor"),
+        ("seed", "whole number"),
+    ],
+)
+def test_options_with_a_quantity_say_its_unit(option: str, unit: str) -> None:
+    parameter = next(p for p in COMMANDS["stylize"].params if p.name == option)
+    assert unit in parameter.help
+
+
+def test_version(cvtool) -> None:
+    assert cvtool("--version") == type(cvtool("--version"))(0, f"cvtool {package.__version__}\n", "")
+
+
+def test_the_bare_command_shows_the_help(cvtool) -> None:
+    bare = cvtool()
+    assert bare.code == 0
+    assert bare.out == cvtool("--help").out
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", bare.out, re.MULTILINE)
+
+
+def test_short_help_of_no_command_is_cut_off(cvtool) -> None:
+    listed = cvtool("--help").out.split("Commands:")[1]
+    assert "..." not in listed
+
+
+def test_it_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "cvtool", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"cvtool {package.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "completions"),
+    [
+        ("cvtool sty", ["stylize"]),
+        ("cvtool stylize --preserve", ["--preserve-colors"]),
+        ("cvtool stylize --optimizer l", ["lbfgs"]),
+        ("cvtool stylize --model vgg", ["vgg19"]),
+    ],
+)
+def test_the_shell_can_complete(typed: str, completions: list[str]) -> None:
+    completing = {"_CVTOOL_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    environment = {**os.environ, **completing}
+    done = subprocess.run([sys.executable, "-m", "cvtool"], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.split()) == (0, completions)

@@ -1,0 +1,66 @@
+"""The error tree: the exit codes that scripts rely on, and suggestions."""
+
+import pytest
+
+from cvtool import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.CvtoolError, 1),
+        (errors.UsageError, 2),
+        (errors.UnknownNameError, 2),
+        (errors.BadInputError, 3),
+        (errors.WeightsUnavailableError, 4),
+        (errors.GoalNotReachedError, 5),
+        (errors.Interrupted, 130),
+    ],
+)
+def test_every_class_carries_its_exit_code(error: type[errors.CvtoolError], code: int) -> None:
+    assert error.exit_code == code
+    assert issubclass(error, errors.CvtoolError)
+
+
+def test_the_docstring_draws_every_class() -> None:
+    classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.CvtoolError)]
+    assert len(classes) == 7
+    for one in classes:
+        line = next(line for line in (errors.__doc__ or "").splitlines() if one.__name__ in line)
+        assert str(one.exit_code) in line.split()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nearest"),
+    [
+        ("tabbi", ["tabby"]),
+        ("TABBY", ["tabby", "tabby cat"]),
+        ("espreso", ["espresso"]),
+        ("missil", ["missile"]),
+        ("zzzzzz", []),
+        ("", []),
+    ],
+)
+def test_nearest_names(wanted: str, nearest: list[str]) -> None:
+    known = ["tabby", "tabby cat", "tiger cat", "espresso", "missile"]
+    assert errors.nearest_names(wanted, known)[: len(nearest)] == nearest
+    assert (errors.nearest_names(wanted, known) == []) == (nearest == [])
+
+
+def test_nearest_names_keeps_the_count_and_the_spelling() -> None:
+    known = ["VGG11", "VGG13", "VGG16", "ResNet50"]
+    found = errors.nearest_names("vgg", known, count=2)
+    assert len(found) == 2
+    assert set(found) < set(known[:3])
+
+
+def test_names_that_contain_what_was_asked_for_are_near() -> None:
+    known = ["tabby, a rather long name of a cat", "espresso"]
+    assert errors.nearest_names("cat", known) == known[:1]
+
+
+def test_unknown_name_says_what_where_and_what_next() -> None:
+    error = errors.UnknownNameError("class", "tabbi", ["tabby", "espresso"], "'cvtool classes' lists them.")
+    assert str(error) == "No class 'tabbi'. Nearest: tabby. 'cvtool classes' lists them."
+    assert error.nearest == ["tabby"]
+    assert str(errors.UnknownNameError("class", "zzzz", ["tabby"])) == "No class 'zzzz'."
