@@ -1,0 +1,121 @@
+"""The one loop that optimises a picture: follow the gradient of a loss on the pixels, step by step.
+
+Style transfer goes down a loss, class visualisation and fooling go up a score: pass the negative score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Loss = Callable[[Tensor], Mapping[str, Tensor]]
+"""Picture (1, 3, H, W) → named scalars; the one called ``"loss"`` is followed, the others are reported."""
+
+State = dict[str, Tensor]
+
+
+class Average:
+    """Bias-corrected exponential average of the pictures along the way: smoother than the last one.
+
+    Args:
+        picture: gives shape and device.
+        decay: weight of the past; 0 keeps the last picture only.
+    """
+
+    def __init__(self, picture: Tensor, decay: float) -> None:
+        self.decay = decay
+        self.total = torch.zeros_like(picture)
+        self.weight = 0.0
+
+    def add(self, picture: Tensor) -> None:
+        """Take one more picture in."""
+        self.total.mul_(self.decay).add_(picture, alpha=1 - self.decay)
+        self.weight = self.weight * self.decay + 1 - self.decay
+
+    def value(self) -> Tensor:
+        """The average so far; at least one picture must have been added."""
+        return self.total / self.weight
+
+
+def follow_gradient(
+    picture: Tensor,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    *,
+    project: Callable[[Tensor], Tensor] | None = None,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Iterator[Mapping[str, Tensor]]:
+    """Move `picture`, a leaf that `optimizer` holds, against the gradient of `loss`; endless.
+
+    Args:
+        picture: (1, 3, H, W), changed in place.
+        loss: evaluated once a step (L-BFGS: as often as its line search asks).
+        optimizer: holds `picture` as its only parameter.
+        project: applied in place after each step, e.g. clamping to [0, 1].
+        scaler: for fp16: scales the loss so that small gradients survive, skips steps that overflow.
+
+    Yields:
+        The terms of the loss before the step, detached, after each step.
+    """
+    while True:
+        seen: list[Mapping[str, Tensor]] = []
+
+        def closure() -> Tensor:
+            optimizer.zero_grad(set_to_none=True)
+            terms = loss(picture)
+            objective = terms["loss"]
+            (objective if scaler is None else scaler.scale(objective)).backward()  # type: ignore[no-untyped-call]
+            assert picture.grad is not None
+            picture.grad = picture.grad.contiguous()  # L-BFGS flattens it, and fails on channels_last
+            seen.append({name: value.detach() for name, value in terms.items()})  # noqa: B023 - used in this turn only
+            return objective.detach()
+
+        if scaler is None:
+            optimizer.step(closure)  # type: ignore[arg-type] # torch says float, its optimisers take a tensor
+        else:
+            closure()
+            scaler.step(optimizer)
+            scaler.update()
+        if project is not None:
+            with torch.no_grad():
+                project(picture)
+        yield seen[0]
+
+
+def unit_box(picture: Tensor) -> Tensor:
+    """Clamp to [0, 1] in place: a picture stays a picture."""
+    return picture.clamp_(0, 1)
+
+
+def pack(tree: Any, prefix: str = "") -> tuple[Any, State]:
+    """Nested dictionaries, lists, numbers and tensors → (JSON-able skeleton, flat tensors): a state without pickle."""
+    tensors: State = {}
+
+    def walk(node: Any, path: str) -> Any:
+        if isinstance(node, Tensor):
+            tensors[path] = node.detach().cpu().contiguous().clone()
+            return {"tensor": path}
+        if isinstance(node, dict):
+            return {"dict": [[key, walk(value, f"{path}.{key}")] for key, value in node.items()]}
+        if isinstance(node, (list, tuple)):
+            return {"list": [walk(value, f"{path}.{i}") for i, value in enumerate(node)]}
+        return node
+
+    skeleton = walk(tree, prefix)
+    json.dumps(skeleton)  # fails here, not when a run is resumed
+    return skeleton, tensors
+
+
+def unpack(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The inverse of `pack`; tuples come back as lists."""
+    if isinstance(skeleton, dict):
+        if "tensor" in skeleton:
+            return tensors[skeleton["tensor"]]
+        if "dict" in skeleton:
+            return {key: unpack(value, tensors) for key, value in skeleton["dict"]}
+        return [unpack(value, tensors) for value in skeleton["list"]]
+    return skeleton

@@ -1,0 +1,1 @@
+"""Slow NumPy twins of the techniques' mathematics, close to the papers; nothing but NumPy."""

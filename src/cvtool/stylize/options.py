@@ -1,0 +1,75 @@
+"""What `stylize` can be told, with every default in one place. No torch here: the command line reads this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Optimizer(str, Enum):
+    """How the picture follows its gradient."""
+
+    adam = "adam"
+    lbfgs = "lbfgs"
+
+
+class Init(str, Enum):
+    """Where the optimisation starts."""
+
+    content = "content"
+    noise = "noise"
+    style_stats = "style-stats"
+
+
+class Colors(str, Enum):
+    """Whose colours the result has."""
+
+    none = "none"
+    luminance = "luminance"
+    match = "match"
+
+
+class Recipe(str, Enum):
+    """Which published recipe is run."""
+
+    default = "default"
+    gatys = "gatys"
+    cs231n = "cs231n"
+
+
+@dataclass(frozen=True)
+class StylizeOptions:
+    """Options of one style transfer.
+
+    Attributes:
+        strength: 0 gives back the content, 100 is pure style; monotone in between.
+        size: longer side of the result in pixels; 0 keeps the content's own size.
+        steps: one number is spread over the scales, several give each scale its own, () asks the recipe.
+        optimizer: None asks the recipe.
+        init: where the picture starts; None asks the recipe.
+        preserve_colors: keep the content's colours by luminance, or recolour the style first (``match``).
+        style_scale: size of the style's strokes; 1 takes the style picture at the size of the result.
+        style_weights: one weight per style, () for equal ones; they are normalised to sum 1.
+        tv: weight of total variation; None asks the recipe.
+        recipe: ``default`` is ours; ``gatys`` and ``cs231n`` are the published ones.
+        budget: seconds of wall time to plan for; None for no limit.
+        seed: seed of everything random.
+        style_layers, content_layers: names of layers; () asks the recipe or the network's card.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    strength: float = 50.0
+    size: int = 512
+    steps: tuple[int, ...] = ()
+    optimizer: Optimizer | None = None
+    init: Init | None = None
+    preserve_colors: Colors = Colors.none
+    style_scale: float = 1.0
+    style_weights: tuple[float, ...] = ()
+    tv: float | None = None
+    recipe: Recipe = Recipe.default
+    budget: float | None = None
+    seed: int = 0
+    style_layers: tuple[str, ...] = ()
+    content_layers: tuple[str, ...] = ()
+    precision: str = "auto"

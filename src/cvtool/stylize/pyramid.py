@@ -1,0 +1,113 @@
+"""Scales and steps: a plan from small to large, and how it is cut to a budget of time. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cvtool.errors import UsageError
+from cvtool.images import fit_longer_side
+
+MAX_SIDE = 16384
+"""Longer sides above this are refused: such a picture needs tens of gigabytes here."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One level of the pyramid: optimise `steps` steps at height × width pixels."""
+
+    height: int
+    width: int
+    steps: int
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels; what a step costs is proportional to it."""
+        return self.height * self.width
+
+    @property
+    def label(self) -> str:
+        """What the progress bar calls it."""
+        return f"{self.width}×{self.height}"
+
+
+def plan_scales(
+    height: int, width: int, *, smallest: int | None, steps: int, first: float, wanted: tuple[int, ...] = ()
+) -> tuple[Scale, ...]:
+    """The pyramid that ends at height × width: longer sides end / 2^(i/2) from `smallest` up.
+
+    Args:
+        height, width: of the result.
+        smallest: about the longer side of the first scale; None for one scale only.
+        steps: per scale unless `wanted`; the first scale gets `first` times as many.
+        first: see `steps`.
+        wanted: () for the above; one number to spread in the same proportions; or one number per scale.
+
+    Raises:
+        UsageError: more or fewer numbers than scales.
+    """
+    longer = max(height, width)
+    count = 1 if smallest is None else max(1, math.floor(2 * math.log2(max(1.0, longer / smallest))) + 1)
+    sides = [round(longer / 2 ** (i / 2)) for i in reversed(range(count))]
+    sizes = [fit_longer_side(height, width, side) for side in sides[:-1]] + [(height, width)]
+    shares = [first if i == 0 and count > 1 else 1.0 for i in range(count)]
+    if len(wanted) > 1 and len(wanted) != count:
+        names = ", ".join(f"{w}×{h}" for h, w in sizes)
+        raise UsageError(f"--steps has {len(wanted)} numbers, but there are {count} scales here ({names}).")
+    if len(wanted) == count and count > 1:
+        numbers = list(wanted)
+    elif wanted:
+        numbers = spread(wanted[0], shares)
+    else:
+        numbers = [round(share * steps) for share in shares]
+    return tuple(Scale(h, w, n) for (h, w), n in zip(sizes, numbers, strict=True))
+
+
+def spread(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers in the proportions `shares` whose sum is exactly `total` (largest remainders get the rest)."""
+    exact = [total * share / sum(shares) for share in shares]
+    numbers = [math.floor(value) for value in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: numbers[i] - exact[i])
+    for i in by_remainder[: total - sum(numbers)]:
+        numbers[i] += 1
+    return numbers
+
+
+LEAST_STEPS = 12
+"""A scale with fewer steps than this changes too little to be worth its time."""
+
+
+def fit_to_budget(scales: Sequence[Scale], current: int, done: int, seconds: float, cost: float) -> tuple[Scale, ...]:
+    """Change the steps of scale `current` and all later ones so that they take `seconds`.
+
+    What later scales would get in proportion is kept while there is enough time. When the largest scales cannot have
+    `LEAST_STEPS` each, smaller ones give way, first to last; the last scale comes first since it makes the result.
+
+    Args:
+        scales: the plan so far; steps of finished scales are not touched.
+        current: index of the scale that is running.
+        done: its steps so far.
+        seconds: time left.
+        cost: measured seconds per step and pixel.
+    """
+    rest = [scale if i > current else replace(scale, steps=scale.steps - done) for i, scale in enumerate(scales)]
+    rest = rest[current:]
+    wanted = sum(max(0, scale.steps) * scale.pixels for scale in rest) * cost
+    factor = max(0.0, seconds) / wanted if wanted > 0 else 0.0
+    numbers = [max(0, math.floor(scale.steps * factor)) for scale in rest]
+    if numbers[-1] < LEAST_STEPS:
+        numbers = _last_first(rest, max(0.0, seconds), cost)
+    numbers[0] += done
+    fitted = [replace(scale, steps=number) for scale, number in zip(scales[current:], numbers, strict=True)]
+    return (*scales[:current], *fitted)
+
+
+def _last_first(rest: Sequence[Scale], seconds: float, cost: float) -> list[int]:
+    """Too little time for all: as many steps as fit for the last scale, up to `LEAST_STEPS`, then the one before it…"""
+    numbers = [0] * len(rest)
+    for i in reversed(range(len(rest))):
+        price = rest[i].pixels * cost
+        numbers[i] = min(LEAST_STEPS, math.floor(seconds / price))
+        seconds -= numbers[i] * price
+    return numbers

@@ -1,0 +1,267 @@
+"""The optimisation itself: scale after scale, with its state in one place so that it can be stopped and continued."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cvtool.ascend import Average, follow_gradient, pack, unit_box, unpack
+from cvtool.errors import CvtoolError
+from cvtool.progress import Progress, Step, Stop, never, silent
+from cvtool.stylize.objective import Objective
+from cvtool.stylize.options import Optimizer
+from cvtool.stylize.pyramid import Scale, fit_to_budget
+from cvtool.stylize.recipes import RecipeSpec
+
+REPORT_EVERY = 5  # steps; reading a loss makes a GPU wait
+SNAPSHOT_EVERY = 25  # steps
+REPLAN_EVERY = 10  # steps, with a budget
+WARM_UP = 3  # steps before the first measurement of a scale
+LBFGS_HISTORY = 10  # pairs of vectors as large as the picture
+
+PLATEAU_WINDOW = 60  # steps
+PLATEAU_GAIN = 0.003  # relative improvement over a window below which a scale is finished
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A moment of a run, enough to continue it: numbers as JSON values, tensors on the CPU."""
+
+    facts: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who hears of a run, and who may end it.
+
+    Attributes:
+        progress: every few steps.
+        stop: asked before every step.
+        preview: every few steps, with the picture so far (1, 3, h, w).
+        keep: every few steps and at the end of each scale, with a snapshot to continue from.
+    """
+
+    progress: Progress = silent
+    stop: Stop = never
+    preview: Callable[[Tensor], None] | None = None
+    keep: Callable[[Snapshot], None] | None = None
+
+
+@dataclass
+class Run:
+    """Where an optimisation stands, and how it goes on.
+
+    Attributes:
+        recipe, optimizer_name: how to move.
+        plan: the scales; with a budget their steps change on the way, afterwards they are what was done.
+        picture: the start (1, 3, h, w), then the current picture.
+        objective: builds the loss of a scale.
+        budget: seconds from the start of the run, or None.
+        may_end_early: a scale ends when its loss no longer falls.
+        fp16: scale the loss against underflow.
+        index, done: the current scale and its steps so far.
+        terms: the last loss and its parts.
+        stopped_by: why it ended.
+    """
+
+    recipe: RecipeSpec
+    optimizer_name: Optimizer
+    plan: tuple[Scale, ...]
+    picture: Tensor
+    objective: Callable[[Scale], Objective]
+    budget: float | None = None
+    may_end_early: bool = True
+    fp16: bool = False
+    index: int = 0
+    done: int = 0
+    terms: dict[str, float] = field(default_factory=dict)
+    stopped_by: str = "steps"
+    spent: float = 0.0
+    _history: list[float] = field(default_factory=list)
+    _average: Average | None = None
+    _optimizer: torch.optim.Optimizer | None = None
+    _scaler: torch.amp.GradScaler | None = None
+
+    def result(self) -> Tensor:
+        """The picture so far (1, 3, h, w): the average over iterates where the recipe has one."""
+        if self._average is not None and self._average.weight > 0:
+            return self._average.value().clamp(0, 1)
+        return self.picture.detach().clamp(0, 1)
+
+    def run(self, listeners: Listeners) -> None:
+        """Go on to the end of the plan, or until asked to stop."""
+        started = time.monotonic() - self.spent
+        while self.index < len(self.plan):
+            if not self._run_scale(started, listeners):
+                self.stopped_by = "interrupt"
+                self._cut(self.done)
+                self.plan = (*self.plan[: self.index + 1], *(replace(s, steps=0) for s in self.plan[self.index + 1 :]))
+                return
+            self.index += 1
+            self.done = 0
+
+    def _cut(self, steps: int) -> None:
+        """The current scale ends after `steps` steps."""
+        scale = replace(self.plan[self.index], steps=steps)
+        self.plan = (*self.plan[: self.index], scale, *self.plan[self.index + 1 :])
+
+    def _run_scale(self, started: float, listeners: Listeners) -> bool:
+        """One scale to its end; False when asked to stop."""
+        scale = self.plan[self.index]
+        if scale.steps == 0:
+            return True
+        if self._optimizer is None or self.done == 0:
+            self._enter(scale)
+        assert self._optimizer is not None
+        steps = follow_gradient(
+            self.picture,
+            self.objective(scale),
+            self._optimizer,
+            # Clamping between the steps of L-BFGS would contradict the curvature it has gathered.
+            project=unit_box if self.optimizer_name is Optimizer.adam else None,
+            scaler=self._scaler,
+        )
+        first, timed_from = self.done, time.monotonic()
+        while self.done < self.plan[self.index].steps:
+            if listeners.stop():
+                if listeners.keep is not None:
+                    self._keep(listeners.keep, started)
+                return False
+            self._set_rate()
+            terms = next(steps)
+            self.done += 1
+            if self._average is not None:
+                self._average.add(self.picture.detach())
+            here = self.done - first
+            if self.budget is not None and here >= WARM_UP and (here - WARM_UP) % REPLAN_EVERY == 0:
+                now = time.monotonic()
+                cost = (now - timed_from) / here / scale.pixels
+                self.plan = fit_to_budget(self.plan, self.index, self.done, self.budget - (now - started), cost)
+                self.stopped_by = "budget"
+            if self.done % REPORT_EVERY == 0 or self.done == self.plan[self.index].steps:
+                self._read(terms)
+                listeners.progress(Step(scale.label, self.done, self.plan[self.index].steps, self.terms))
+                if listeners.preview is not None:
+                    listeners.preview(self.result())
+                if self.may_end_early and self._is_flat() and self.done < self.plan[self.index].steps:
+                    self.stopped_by = "plateau" if self.index == len(self.plan) - 1 else "steps"
+                    self._cut(self.done)
+            ended = self.done == self.plan[self.index].steps
+            if listeners.keep is not None and (ended or self.done % SNAPSHOT_EVERY == 0):
+                self._keep(listeners.keep, started)
+        return True
+
+    def _keep(self, keep: Callable[[Snapshot], None], started: float) -> None:
+        self.spent = time.monotonic() - started
+        keep(self.snapshot())
+
+    def _enter(self, scale: Scale) -> None:
+        """Bring the picture and the optimiser's memory to the size of a scale."""
+        size = (scale.height, scale.width)
+        previous = self._optimizer
+        memory = previous.state.get(self.picture, {}) if previous is not None else {}
+        start = _resize(self.result(), size).clamp(0, 1)
+        self.picture = start.contiguous().requires_grad_(True)
+        self._average = Average(start, self.recipe.average) if self.recipe.average else None
+        self._history = []
+        self._optimizer = self._new_optimizer()
+        if self.optimizer_name is Optimizer.adam and memory:
+            state = self._optimizer.state_dict()
+            state["state"][0] = {
+                "step": memory["step"],
+                "exp_avg": _resize(memory["exp_avg"], size),
+                # A cubic filter would make some second moments negative.
+                "exp_avg_sq": F.interpolate(memory["exp_avg_sq"], size=size, mode="bilinear").relu(),
+            }
+            self._optimizer.load_state_dict(state)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        if self.fp16 and self._scaler is None:
+            self._scaler = torch.amp.GradScaler(self.picture.device.type, init_scale=2.0**12, growth_interval=200)
+        if self.optimizer_name is Optimizer.lbfgs:
+            rate = 1.0  # a quasi-Newton step has its own length; the line search shortens it
+            return torch.optim.LBFGS(
+                [self.picture], lr=rate, max_iter=1, history_size=LBFGS_HISTORY, line_search_fn="strong_wolfe"
+            )
+        return torch.optim.Adam([self.picture], lr=self.recipe.rate, betas=self.recipe.betas, fused=True)
+
+    def _set_rate(self) -> None:
+        late = self.recipe.late_rate
+        if late is not None and self.done == self.recipe.late_from and self._optimizer is not None:
+            for group in self._optimizer.param_groups:
+                group["lr"] = late
+
+    def _read(self, terms: Mapping[str, Tensor]) -> None:
+        self.terms = {name: float(value) for name, value in terms.items()}
+        finite = self.terms["loss"] == self.terms["loss"] and abs(self.terms["loss"]) != float("inf")
+        if not finite and self._scaler is None:  # with a scaler, such a step was skipped
+            raise CvtoolError("The loss is no longer a number. Use --precision fp32, or fewer or lower weights.")
+        if finite:
+            self._history.append(self.terms["loss"])
+
+    def _is_flat(self) -> bool:
+        """The loss no longer falls: its mean over the last half of the window against the half before."""
+        count = PLATEAU_WINDOW // REPORT_EVERY
+        if len(self._history) < count:
+            return False
+        before = self._history[-count : -count // 2]
+        after = self._history[-count // 2 :]
+        gain = sum(before) / len(before) - sum(after) / len(after)
+        return gain < PLATEAU_GAIN * sum(before) / len(before)
+
+    def snapshot(self) -> Snapshot:
+        """Everything that the next step depends on."""
+        assert self._optimizer is not None
+        tree = {
+            "picture": self.picture,
+            "optimizer": self._optimizer.state_dict()["state"],
+            "average": None if self._average is None else [self._average.total, self._average.weight],
+            "scaler": None if self._scaler is None else self._scaler.state_dict(),
+        }
+        skeleton, tensors = pack(tree, "run")
+        facts = {
+            "index": self.index,
+            "done": self.done,
+            "steps": [scale.steps for scale in self.plan],
+            "terms": self.terms,
+            "stopped_by": self.stopped_by,
+            "spent": self.spent,
+            "history": self._history,
+            "tree": skeleton,
+        }
+        return Snapshot(facts, tensors)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from `snapshot`, taken by a run with the same options."""
+        facts = snapshot.facts
+        device = self.picture.device
+        tree = unpack(facts["tree"], snapshot.tensors)
+        self.index, self.done = facts["index"], facts["done"]
+        self.plan = tuple(replace(s, steps=n) for s, n in zip(self.plan, facts["steps"], strict=True))
+        self.terms, self.stopped_by, self.spent = dict(facts["terms"]), facts["stopped_by"], facts["spent"]
+        self._history = list(facts["history"])
+        self.picture = tree["picture"].to(device).contiguous().requires_grad_(True)
+        self._optimizer = self._new_optimizer()
+        state = self._optimizer.state_dict()
+        state["state"] = tree["optimizer"]
+        if self.done > self.recipe.late_from and self.recipe.late_rate is not None:
+            state["param_groups"][0]["lr"] = self.recipe.late_rate
+        self._optimizer.load_state_dict(state)
+        if tree["average"] is not None:
+            self._average = Average(self.picture.detach(), self.recipe.average)
+            self._average.total, self._average.weight = tree["average"][0].to(device), tree["average"][1]
+        if self._scaler is not None and tree["scaler"] is not None:
+            self._scaler.load_state_dict(tree["scaler"])
+
+
+def _resize(picture: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(picture.shape[2:]) == size:
+        return picture
+    return F.interpolate(picture, size=size, mode="bicubic", align_corners=False)
