@@ -161,7 +161,8 @@ def test_defaults_are_those_of_the_service(cvtool, painter) -> None:
     assert painter.calls[0]["options"] == StylizeOptions()
 
 
-def test_every_option_arrives(cvtool, painter, here: Path) -> None:
+def test_every_option_arrives(cvtool, painter, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvtool.cli.stylize_painter.seconds_since_start", lambda: 2.0)
     save("start.png", (9, 9, 9))
     words = """stylize cat.png wave.png --strength 70 --size 64 --steps 3,2 --optimizer lbfgs --init start.png
         --preserve-colors match --style-scale 0.5 --tv 0.1 --budget 1.5m --recipe gatys --seed 7 --precision bf16
@@ -177,7 +178,7 @@ def test_every_option_arrives(cvtool, painter, here: Path) -> None:
         style_scale=0.5,
         style_weights=(2.0,),
         tv=0.1,
-        budget=90,
+        budget=pytest.approx(90 - 2 - 0.3, abs=0.01),  # less the start of the process and what writing takes
         recipe=Recipe.gatys,
         seed=7,
         precision="bf16",
@@ -186,6 +187,13 @@ def test_every_option_arrives(cvtool, painter, here: Path) -> None:
     )
     assert mean_color(painter.calls[0]["init"]) == [9, 9, 9]
     assert painter.loads == [("vgg19", {"device": "cuda:1", "weights": Path("w.pth")})]
+
+
+@pytest.mark.parametrize(("recipe", "model"), [("default", "efficientnet-lite0"), ("gatys", "vgg19")])
+def test_a_recipe_brings_its_network(cvtool, painter, recipe: str, model: str) -> None:
+    outcome = cvtool("stylize", "cat.png", "wave.png", "--recipe", recipe, "--json")
+    assert painter.loads[0][0] == model
+    assert json.loads(outcome.out)["model"] == model
 
 
 @pytest.mark.parametrize("name", [member.value for member in Init])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -16,15 +15,6 @@ from PIL import Image
 from cvtool.models.loader import Model, load
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """On a busy machine OpenMP's threads wait for each other for seconds; one thread alone is never held up."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -54,15 +44,6 @@ def prepare() -> Callable[[Path, Model], torch.Tensor]:
 def photos() -> Path:
     """The project's own demo photographs."""
     return ROOT / "assets" / "photos"
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The shared data sets, else skip."""
-    folder = Path(os.environ.get("CVTOOL_SHARED_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no shared data at {folder} (set CVTOOL_SHARED_DATA)")
-    return folder
 
 
 @pytest.fixture

@@ -1,8 +1,16 @@
-"""What a run cost: memory of this process."""
+"""What a run cost: memory and time of this process."""
 
 from __future__ import annotations
 
 import sys
+import time
+
+_STARTED = time.monotonic()
+
+
+def seconds_since_start() -> float:
+    """Seconds since this module was imported, which is as good as the start of the process."""
+    return time.monotonic() - _STARTED
 
 
 def peak_memory_mb() -> float | None:

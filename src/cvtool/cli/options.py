@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -33,15 +33,18 @@ class Precision(str, Enum):
     fp16 = "fp16"
 
 
-Model = Annotated[
-    str,
-    typer.Option(
+def model_option(**more: Any) -> Any:
+    """The option ``--model``; `more` goes to `typer.Option`."""
+    return typer.Option(
         "--model",
         metavar="NAME",
         autocompletion=lambda: list(CARDS),
         help="Network to use; 'cvtool models' lists them. Any torchvision name and any timm:NAME work too.",
-    ),
-]
+        **more,
+    )
+
+
+Model = Annotated[str, model_option()]
 Weights = Annotated[
     Path | None,
     typer.Option(

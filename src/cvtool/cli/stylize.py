@@ -18,8 +18,8 @@ from cvtool.cli.options import Format, parse_list, parse_seconds
 from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
 from cvtool.cli.stylize_painter import Extras, Painter, Styles
 from cvtool.errors import UsageError
-from cvtool.models.cards import DEFAULT_MODEL
 from cvtool.stylize.options import Colors, Init, Optimizer, Recipe, StylizeOptions
+from cvtool.stylize.recipes import RECIPES
 
 DEFAULTS = StylizeOptions()
 DEFAULT_PRECISION = shared.Precision(DEFAULTS.precision)
@@ -32,6 +32,12 @@ class Bits(str, Enum):
 
     eight = "8"
     sixteen = "16"
+
+
+def _models_of_recipes() -> str:
+    usual = RECIPES[DEFAULTS.recipe].model
+    others = [f"{spec.model} for {name.value}" for name, spec in RECIPES.items() if spec.model != usual]
+    return ", ".join([usual, *others])
 
 
 def stylize(
@@ -173,7 +179,7 @@ def stylize(
         ),
     ] = None,
     recursive: shared.Recursive = False,
-    model: shared.Model = DEFAULT_MODEL,
+    model: Annotated[str | None, shared.model_option(show_default=_models_of_recipes())] = None,
     weights: shared.Weights = None,
     device: shared.Device = "auto",
     precision: shared.PrecisionOption = DEFAULT_PRECISION,
@@ -232,7 +238,7 @@ def stylize(
         options=options,
         styles=Styles(tuple(style_files), start),
         extras=extras,
-        model_name=model,
+        model_name=model or RECIPES[recipe].model,
         weights=weights,
         device_name=device,
         bits=int(bits.value),

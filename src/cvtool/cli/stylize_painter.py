@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from cvtool.cli.console import Console
 from cvtool.cli.frames import Watcher
 from cvtool.cli.inputs import Input, read_input
 from cvtool.cli.interrupts import stop_on_interrupt
-from cvtool.cli.measure import peak_memory_mb
+from cvtool.cli.measure import peak_memory_mb, seconds_since_start
 from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination, make_folder
 from cvtool.cli.repeat import command_line
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from cvtool.models.loader import Model
     from cvtool.stylize.run import Snapshot
     from cvtool.stylize.service import StylizeResult
+
+SECONDS_TO_END, SECONDS_PER_MEGAPIXEL = 0.3, 0.4
+"""What of a budget is kept for encoding a PNG and leaving, measured on one slow core."""
 
 WITHOUT_EFFECT = frozenset({"animate", "preview", "checkpoint", "resume"})
 """Options that write something else or say where to begin: the picture in the end is the same."""
@@ -81,6 +84,7 @@ class Painter:
     weights: Path | None
     device_name: str
     bits: int
+    _begun: list[bool] = field(default_factory=list)
 
     @cached_property
     def model(self) -> Model:
@@ -126,7 +130,7 @@ class Painter:
         from cvtool.images import flatten
         from cvtool.stylize.service import stylize
 
-        started = time.perf_counter()
+        started, began = time.perf_counter(), self._begin()
         picture, digest = read_input(given)
         watcher = Watcher(self.extras.preview, self.extras.animate)
         model = self.model
@@ -140,7 +144,7 @@ class Painter:
                 visible_colors(picture),
                 [flatten(style) for style, _ in self._style_pictures],
                 model,
-                self.options,
+                self._within_budget(picture, began),
                 init=flatten(self._start_picture[0]) if self._start_picture is not None else None,
                 progress=progress,
                 stop=stop,
@@ -151,6 +155,22 @@ class Painter:
         destination.write(self._encode(picture, destination, result, given, digest), self.console)
         watcher.finish(result.pixels)
         self._report(given, destination, result, time.perf_counter() - started)
+
+    def _begin(self) -> float:
+        """When the work on this picture began, on the clock of the process: for the first one, with the process."""
+        first = not self._begun
+        self._begun.append(True)
+        return 0.0 if first else seconds_since_start()
+
+    def _within_budget(self, picture: Picture, began: float) -> StylizeOptions:
+        """The options with what is left of the budget after loading, less what writing will take."""
+        if self.options.budget is None:
+            return self.options
+        from cvtool.stylize.pyramid import output_size
+
+        height, width = output_size(picture.pixels.shape[0], picture.pixels.shape[1], self.options.size)
+        ending = SECONDS_TO_END + SECONDS_PER_MEGAPIXEL * height * width / 1e6 * self.bits / 8
+        return replace(self.options, budget=self.options.budget - (seconds_since_start() - began) - ending)
 
     def _keeper(self, given: Input, digest: str) -> Callable[[Snapshot], None] | None:
         """What is done with the state of the work now and then: keep it in the checkpoint, or nothing."""

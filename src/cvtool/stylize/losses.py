@@ -16,8 +16,8 @@ from torch import Tensor
 EPSILON = 1e-6
 """Keeps the square root of a distance differentiable where the distance is 0."""
 
-MAX_POSITIONS = 576
-"""Self-similarity compares at most this many positions: a matrix of 1.3 MB, whatever the size of the picture."""
+MAX_POSITIONS = 400
+"""Self-similarity compares at most this many positions: a matrix of 0.6 MB, whatever the size of the picture."""
 
 
 def content_loss(current: Tensor, target: Tensor, weight: float = 1.0) -> Tensor:
@@ -78,14 +78,6 @@ def moments(features: Tensor) -> Moments:
     # (positions, channels) is how channels_last lies in memory: no copy.
     flat = features.float().permute(0, 2, 3, 1).reshape(-1, features.shape[1])
     return Moments(flat.mean(0), flat.T @ flat / len(flat))
-
-
-def blend(several: Sequence[Moments], weights: Sequence[float]) -> Moments:
-    """The moments of a picture that consists of the given ones in the proportions `weights` (which sum to 1)."""
-    return Moments(
-        torch.stack([weight * item.mean for item, weight in zip(several, weights, strict=True)]).sum(0),
-        torch.stack([weight * item.second for item, weight in zip(several, weights, strict=True)]).sum(0),
-    )
 
 
 def moment_distance(current: Moments, target: Moments) -> Tensor:

@@ -43,6 +43,10 @@ def balance(strength: float) -> Balance:
     return Balance(1 / total, content / total, fidelity / total)
 
 
+PICTURE = ""
+"""Where an extractor puts the picture itself; no layer has this name."""
+
+
 class Extractor:
     """Feature maps of a picture at named layers, without the frame that zero padding would leave.
 
@@ -58,14 +62,14 @@ class Extractor:
         self.precision = precision
 
     def __call__(self, picture: Tensor) -> dict[str, Tensor]:
-        """Picture (1, 3, H, W) in [0, 1] → {layer: (1, C, h, w)}."""
+        """Picture (1, 3, H, W) in [0, 1] → {layer: (1, C, h, w)}, and the picture itself as `PICTURE`."""
         padded = self._continue(picture) if self.margin else picture
         x = self.model.normalize(padded).contiguous(memory_format=torch.channels_last)
         with autocast(picture.device, self.precision):
             maps = features(self.module, x, self.layers)
-        if not self.margin:
-            return maps
-        return {name: self._crop(item, picture, padded) for name, item in maps.items()}
+        if self.margin:
+            maps = {name: self._crop(item, picture, padded) for name, item in maps.items()}
+        return {**maps, PICTURE: picture}
 
     def _continue(self, picture: Tensor) -> Tensor:
         m = self.margin
@@ -111,80 +115,158 @@ class Objective:
         strength: float,
         tv: float,
     ) -> None:
-        self.recipe = recipe
         self.extract = extractor
-        self.style_layers = style_layers
-        self.content_layers = content_layers
         self.balance = balance(strength)
         self.tv = tv
         self.content = content
-        self.weights = recipe.style_weights or (1 / len(style_layers),) * len(style_layers)
         with torch.no_grad():
-            statistics = [self._statistics(extractor(style)) for style in styles]
-            self.style_targets = [_mix(per_layer, mix) for per_layer in zip(*statistics, strict=True)]
             maps = extractor(content)
-            self.content_targets = [maps[layer].float().clone() for layer in content_layers]
-            self.structures = [losses.self_similarity(target) for target in self.content_targets]
+            self.terms = TERMS[recipe.terms](recipe, style_layers, content_layers, maps)
+            several = [self.terms.statistics(extractor(style)) for style in styles]
+            self.target = [_mix(per_layer, mix) for per_layer in zip(*several, strict=True)]
             # What the style term is for the content itself: brings the pixels' term to the recipe's own units.
-            self.unit = float(self._style(maps))
-
-    def _statistics(self, maps: Mapping[str, Tensor]) -> list[losses.Moments | Tensor]:
-        of = losses.moments if self.recipe.statistic == "moments" else self._gram
-        return [of(maps[layer]) for layer in self.style_layers]
-
-    def _gram(self, maps: Tensor) -> Tensor:
-        """Gatys leaves Gram matrices as sums; styles of another size than the content need them per position."""
-        gram = losses.gram_matrix(maps.float(), self.recipe.normalize_gram)
-        return gram if self.recipe.normalize_gram else gram / (maps.shape[2] * maps.shape[3])
+            self.unit = float(self.terms.style(maps, self.target))
 
     def __call__(self, picture: Tensor) -> Mapping[str, Tensor]:
         """Picture (1, 3, H, W) → ``loss`` and its parts ``content``, ``style``, ``tv`` as they enter at strength 50."""
         maps = self.extract(picture)
-        style = self._style(maps)
-        content = self._content(maps)
-        variation = self._variation(picture)
+        style = self.terms.style(maps, self.target)
+        content = self.terms.content(maps)
+        variation = self.tv * self.terms.variation(picture) if self.tv else picture.new_zeros(())
         loss = self.balance.style * (style + variation) + self.balance.content * content
         if self.balance.fidelity:
             pixels = losses.feature_distance(picture, self.content)
             loss = loss + self.balance.fidelity * self.unit * pixels
         return {"loss": loss, "content": content, "style": style, "tv": variation}
 
-    def _style(self, maps: Mapping[str, Tensor]) -> Tensor:
-        terms = []
-        for layer, target, weight in zip(self.style_layers, self.style_targets, self.weights, strict=True):
-            if isinstance(target, losses.Moments):
-                terms.append(weight * losses.moment_distance(losses.moments(maps[layer]), target))
-            else:
-                # Gatys: 1 / (4 N²) on Grams per position is their 1 / (4 N² M²) on sums.
-                scale = 1.0 if self.recipe.normalize_gram else 1 / (4 * target.shape[1] ** 2)
-                terms.append(weight * scale * (self._gram(maps[layer]) - target).square().sum())
+
+Maps = Mapping[str, Tensor]
+Statistic = tuple[Tensor, ...]
+
+
+class Terms:
+    """What a recipe compares. Subclasses say how; layers and weights are the recipe's.
+
+    Args:
+        recipe: the weights.
+        style_layers, content_layers: where to look.
+        content: maps of the content, the target of `content`.
+    """
+
+    def __init__(
+        self, recipe: RecipeSpec, style_layers: Sequence[str], content_layers: Sequence[str], content: Maps
+    ) -> None:
+        self.recipe = recipe
+        self.style_layers = style_layers
+        self.content_layers = content_layers
+        self.weights = recipe.weights_for(len(style_layers))
+        self.content_maps = {layer: content[layer].float().clone() for layer in content_layers}
+
+    def statistics(self, maps: Maps) -> list[Statistic]:
+        """For each style layer what is compared; linear in the share of pictures, so that styles can be mixed."""
+        return [(self.gram(layer, maps[layer].float()),) for layer in self.style_layers]
+
+    def style(self, maps: Maps, target: Sequence[Statistic]) -> Tensor:
+        """How far the statistics of `maps` are from `target`, summed over layers."""
+        terms = [
+            weight * self.gram_error(statistic[0] - wanted[0])
+            for weight, statistic, wanted in zip(self.weights, self.statistics(maps), target, strict=True)
+        ]
         return torch.stack(terms).sum()
 
-    def _content(self, maps: Mapping[str, Tensor]) -> Tensor:
-        """Mean over the content layers."""
-        recipe = self.recipe
-        terms = []
-        for layer, target, structure in zip(self.content_layers, self.content_targets, self.structures, strict=True):
-            if recipe.statistic == "moments":
-                terms.append(recipe.content_weight * losses.feature_distance(maps[layer], target))
-                similarity = losses.self_similarity(maps[layer])
-                terms.append(recipe.structure_weight * losses.similarity_distance(similarity, structure))
-            else:
-                half = 1.0 if recipe.normalize_gram else 0.5  # Gatys has ½ Σ, the course has Σ
-                terms.append(losses.content_loss(maps[layer].float(), target, half * recipe.content_weight))
-        return torch.stack(terms).sum() / len(self.content_layers)
+    def content(self, maps: Maps) -> Tensor:
+        """How far `maps` are from the content's, averaged over layers."""
+        return torch.stack([self.content_term(layer, maps[layer]) for layer in self.content_layers]).mean()
 
-    def _variation(self, picture: Tensor) -> Tensor:
-        if not self.tv:
-            return picture.new_zeros(())
-        if self.recipe.statistic == "moments":
-            return self.tv * losses.mean_variation(picture)
-        return losses.tv_loss(picture, self.tv)
+    def gram(self, layer: str, maps: Tensor) -> Tensor:
+        """Gram matrix (1, C, C), in the recipe's normalisation."""
+        return losses.gram_matrix(maps)
+
+    def gram_error(self, difference: Tensor) -> Tensor:
+        """One number for a difference of Gram matrices."""
+        return difference.square().sum()
+
+    def content_term(self, layer: str, maps: Tensor) -> Tensor:
+        """One layer's content loss."""
+        return losses.content_loss(maps.float(), self.content_maps[layer], self.recipe.content_weight)
+
+    def variation(self, picture: Tensor) -> Tensor:
+        """Total variation."""
+        return losses.tv_loss(picture)
 
 
-def _mix(several: Sequence[losses.Moments | Tensor], weights: Sequence[float]) -> losses.Moments | Tensor:
-    """The target of one layer for several styles: raw moments and Gram matrices per position both blend linearly."""
-    if isinstance(several[0], losses.Moments):
-        return losses.blend([item for item in several if isinstance(item, losses.Moments)], weights)
-    grams = [weight * item for item, weight in zip(several, weights, strict=True) if isinstance(item, Tensor)]
-    return torch.stack(grams).sum(0)
+class GatysTerms(Terms):
+    """Means of squared errors of features and of Gram matrices per position, on a normalised network.
+
+    Differs from Gatys et al. (2016): they scale every filter so that its mean activation over ImageNet is 1; here
+    every layer is scaled so that its mean activation over the content is 1, which any network allows.
+    """
+
+    def __init__(
+        self, recipe: RecipeSpec, style_layers: Sequence[str], content_layers: Sequence[str], content: Maps
+    ) -> None:
+        super().__init__(recipe, style_layers, content_layers, content)
+        self.scale = {layer: 1 / float(maps.float().mean().abs().clamp_min(1e-6)) for layer, maps in content.items()}
+
+    def gram(self, layer: str, maps: Tensor) -> Tensor:
+        """Per position."""
+        gram = losses.gram_matrix(maps * self.scale[layer], normalize=False)
+        return gram / (maps.shape[2] * maps.shape[3])
+
+    def gram_error(self, difference: Tensor) -> Tensor:
+        """Mean square."""
+        return difference.square().mean()
+
+    def content_term(self, layer: str, maps: Tensor) -> Tensor:
+        """Mean square."""
+        error = (maps.float() - self.content_maps[layer]) * self.scale[layer]
+        return self.recipe.content_weight * error.square().mean()
+
+
+class MomentTerms(Terms):
+    """Ours: mean and covariance of features and colours; features and self-similarity of the content. All relative.
+
+    Colours are one layer more: a network that was trained to see through the lighting hardly feels them itself.
+    """
+
+    def __init__(
+        self, recipe: RecipeSpec, style_layers: Sequence[str], content_layers: Sequence[str], content: Maps
+    ) -> None:
+        super().__init__(recipe, style_layers, content_layers, content)
+        self.structures = {layer: losses.self_similarity(maps) for layer, maps in self.content_maps.items()}
+
+    def statistics(self, maps: Maps) -> list[Statistic]:
+        """Raw moments of the layers, then those of the colours."""
+        return [losses.moments(maps[layer]) for layer in (*self.style_layers, PICTURE)]
+
+    def style(self, maps: Maps, target: Sequence[Statistic]) -> Tensor:
+        """Relative distances."""
+        terms = [
+            weight * losses.moment_distance(losses.Moments(*moments), losses.Moments(*wanted))
+            for weight, moments, wanted in zip(
+                (*self.weights, self.recipe.palette_weight), self.statistics(maps), target, strict=True
+            )
+        ]
+        return torch.stack(terms).sum()
+
+    def content_term(self, layer: str, maps: Tensor) -> Tensor:
+        """What is there, and what resembles what."""
+        features_apart = losses.feature_distance(maps, self.content_maps[layer])
+        structure_apart = losses.similarity_distance(losses.self_similarity(maps), self.structures[layer])
+        return self.recipe.content_weight * features_apart + self.recipe.structure_weight * structure_apart
+
+    def variation(self, picture: Tensor) -> Tensor:
+        """Per value, so that a weight means the same at every size."""
+        return losses.mean_variation(picture)
+
+
+TERMS: dict[str, type[Terms]] = {"moments": MomentTerms, "gatys": GatysTerms, "cs231n": Terms}
+"""The kinds of losses a recipe can name."""
+
+
+def _mix(several: Sequence[Statistic], weights: Sequence[float]) -> Statistic:
+    """The target of one layer for several styles: raw moments and Gram matrices per position blend linearly."""
+    return tuple(
+        torch.stack([weight * part for part, weight in zip(parts, weights, strict=True)]).sum(0)
+        for parts in zip(*several, strict=True)
+    )

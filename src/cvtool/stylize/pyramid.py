@@ -32,26 +32,40 @@ class Scale:
         return f"{self.width}×{self.height}"
 
 
+def output_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Height and width of the result of a content: longer side `size`, or the content's own for 0.
+
+    Raises:
+        UsageError: larger than `MAX_SIDE`.
+    """
+    if size:
+        height, width = fit_longer_side(height, width, size)
+    if max(height, width) > MAX_SIDE:
+        raise UsageError(f"A result of {width}×{height} pixels is too large. Use --size up to {MAX_SIDE}.")
+    return height, width
+
+
 def plan_scales(
-    height: int, width: int, *, smallest: int | None, steps: int, first: float, wanted: tuple[int, ...] = ()
+    height: int, width: int, *, smallest: int | None, steps: tuple[int, int], wanted: tuple[int, ...] = ()
 ) -> tuple[Scale, ...]:
     """The pyramid that ends at height × width: longer sides end / 2^(i/2) from `smallest` up.
 
     Args:
         height, width: of the result.
         smallest: about the longer side of the first scale; None for one scale only.
-        steps: per scale unless `wanted`; the first scale gets `first` times as many.
-        first: see `steps`.
+        steps: of the first and of the last scale, geometric in between; a single scale has the first number.
         wanted: () for the above; one number to spread in the same proportions; or one number per scale.
 
     Raises:
         UsageError: more or fewer numbers than scales.
     """
     longer = max(height, width)
-    count = 1 if smallest is None else max(1, math.floor(2 * math.log2(max(1.0, longer / smallest))) + 1)
+    octaves = 0.0 if smallest is None else math.log2(max(1.0, longer / smallest))
+    count = math.floor(2 * octaves + 0.01) + 1  # 181 px are half an octave above 128, but for rounding
     sides = [round(longer / 2 ** (i / 2)) for i in reversed(range(count))]
     sizes = [fit_longer_side(height, width, side) for side in sides[:-1]] + [(height, width)]
-    shares = [first if i == 0 and count > 1 else 1.0 for i in range(count)]
+    first, last = steps
+    shares = [first * (last / first) ** (i / max(1, count - 1)) for i in range(count)]
     if len(wanted) > 1 and len(wanted) != count:
         names = ", ".join(f"{w}×{h}" for h, w in sizes)
         raise UsageError(f"--steps has {len(wanted)} numbers, but there are {count} scales here ({names}).")
@@ -60,7 +74,7 @@ def plan_scales(
     elif wanted:
         numbers = spread(wanted[0], shares)
     else:
-        numbers = [round(share * steps) for share in shares]
+        numbers = [round(share) for share in shares]
     return tuple(Scale(h, w, n) for (h, w), n in zip(sizes, numbers, strict=True))
 
 

@@ -21,7 +21,7 @@ from cvtool.progress import Progress, Stop, never, silent
 from cvtool.stylize import color
 from cvtool.stylize.objective import Extractor, Objective
 from cvtool.stylize.options import Colors, Init, Optimizer, StylizeOptions
-from cvtool.stylize.pyramid import MAX_SIDE, Scale, plan_scales
+from cvtool.stylize.pyramid import Scale, output_size, plan_scales
 from cvtool.stylize.recipes import RECIPES, RecipeSpec
 from cvtool.stylize.run import Listeners, Run, Snapshot
 from cvtool.tensors import choose_dtype, seeded, to_pixels, to_tensor
@@ -97,11 +97,9 @@ def stylize(
     started = time.monotonic()
     options = resolve(options or StylizeOptions(), model, len(styles))
     recipe = RECIPES[options.recipe]
-    height, width = output_size(content, options.size)
+    height, width = output_size(content.shape[0], content.shape[1], options.size)
     final = resize(content, height, width)
-    plan = plan_scales(
-        height, width, smallest=recipe.smallest, steps=recipe.steps, first=recipe.first, wanted=options.steps
-    )
+    plan = plan_scales(height, width, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps)
     if options.strength == 0:
         nothing = tuple((scale.height, scale.width, 0) for scale in plan)
         seconds = time.monotonic() - started
@@ -152,20 +150,6 @@ def stylize(
     )
 
 
-def output_size(content: Pixels, size: int) -> tuple[int, int]:
-    """Height and width of the result: longer side `size`, or the content's own for 0.
-
-    Raises:
-        UsageError: larger than `MAX_SIDE`.
-    """
-    height, width = content.shape[:2]
-    if size:
-        height, width = fit_longer_side(height, width, size)
-    if max(height, width) > MAX_SIDE:
-        raise UsageError(f"A result of {width}×{height} pixels is too large. Use --size up to {MAX_SIDE}.")
-    return height, width
-
-
 def resolve(options: StylizeOptions, model: Model, styles: int) -> StylizeOptions:
     """Fill in what was left to the recipe or the network, and check that it fits together.
 
@@ -178,16 +162,16 @@ def resolve(options: StylizeOptions, model: Model, styles: int) -> StylizeOption
     if options.style_weights and len(options.style_weights) != styles:
         raise UsageError(f"{len(options.style_weights)} style weights for {styles} styles. Give one for each.")
     style_layers, content_layers = options.style_layers, options.content_layers
-    own = recipe.model == model.card.name
     if not style_layers or not content_layers:
         automatic: tuple[tuple[str, ...], tuple[str, ...]]
-        if own:
+        if recipe.published == model.card.name:
             automatic = recipe.style_layers, recipe.content_layers
         elif model.card.style_layers:
             automatic = model.card.style_layers, model.card.content_layers
         else:
             automatic = auto_layers(model.module, model.card.input_size)
-        style_layers, content_layers = style_layers or automatic[0], content_layers or automatic[1]
+        count = len(recipe.style_weights) or None  # a recipe with weights for four layers looks at the first four
+        style_layers, content_layers = style_layers or automatic[0][:count], content_layers or automatic[1]
     optimizer = options.optimizer or recipe.optimizer
     if optimizer is Optimizer.lbfgs and choose_dtype(model.device, options.precision) == torch.float16:
         raise UsageError("L-BFGS cannot search along lines in fp16. Use --optimizer adam, or --precision fp32 or bf16.")
@@ -251,7 +235,11 @@ def _start(
     if init is not None:
         return to_tensor(resize(init, *canvas.shape[:2]), device)
     if options.init is Init.content:
-        return to_tensor(canvas, device)
+        start = canvas
+        if RECIPES[options.recipe].recolor:
+            recolored = [w * color.match_colors(canvas, p) for p, w in zip(paints, options.style_weights, strict=True)]
+            start = canvas + np.float32(options.strength / 100) * (np.sum(recolored, axis=0, dtype=np.float32) - canvas)
+        return to_tensor(start, device)
     height, width = canvas.shape[:2]
     noise = torch.randn(height, width, 3, generator=seeded(options.seed)).numpy()
     if options.init is Init.noise:

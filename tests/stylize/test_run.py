@@ -1,0 +1,126 @@
+"""How a run spends its steps and its time: on a loss with a known minimum, with a clock that the test turns."""
+
+import pytest
+import torch
+
+from cvtool.errors import BadInputError, CvtoolError
+from cvtool.stylize import run as run_module
+from cvtool.stylize.options import Optimizer
+from cvtool.stylize.pyramid import Scale
+from cvtool.stylize.recipes import RecipeSpec
+from cvtool.stylize.run import Listeners, Run, Snapshot
+from cvtool.stylize.snapshots import read_snapshot, write_snapshot
+
+RECIPE = RecipeSpec(terms="moments", rate=0.05, smallest=8)
+SCALES = (Scale(8, 8, 120), Scale(16, 16, 100), Scale(32, 32, 80))
+
+
+class Clock:
+    """Seconds that pass only when a step is taken."""
+
+    def __init__(self, seconds_per_pixel):
+        self.now, self.rate = 0.0, seconds_per_pixel
+
+    def monotonic(self):
+        return self.now
+
+
+class Bowl:
+    """``mean (x − 0.3)²``; takes time on the clock, as many seconds as it has pixels times the rate."""
+
+    def __init__(self, clock=None):
+        self.clock = clock
+
+    def __call__(self, picture):
+        if self.clock is not None:
+            self.clock.now += picture.shape[2] * picture.shape[3] * self.clock.rate
+        loss = (picture - 0.3).square().mean()
+        return {"loss": loss, "style": loss, "content": loss, "tv": loss}
+
+
+def new_run(clock=None, plan=SCALES, **more):
+    start = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    return Run(RECIPE, Optimizer.adam, plan, start, lambda scale: Bowl(clock), **more)
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0, 3.0, 20.0])
+def test_a_budget_is_met_within_15_percent(monkeypatch, share):
+    """From a third of the time the plan would take to twenty times that."""
+    clock = Clock(1e-5)
+    monkeypatch.setattr(run_module, "time", clock)
+    full = sum(s.steps * s.pixels for s in SCALES) * clock.rate
+    run = new_run(clock, budget=share * full, may_end_early=False)
+    run.run(Listeners())
+    assert clock.now == pytest.approx(share * full, rel=0.15)
+    assert run.stopped_by == "budget"
+    assert run.plan[-1].steps >= 12
+
+
+def test_a_budget_too_small_for_anything_ends_soon(monkeypatch):
+    clock = Clock(1e-3)
+    monkeypatch.setattr(run_module, "time", clock)
+    run = new_run(clock, budget=0.01)
+    run.run(Listeners())
+    assert sum(scale.steps for scale in run.plan) <= 4
+
+
+def test_a_flat_loss_ends_a_scale():
+    run = new_run(plan=(Scale(8, 8, 5000),))
+    run.run(Listeners())
+    assert run.stopped_by == "plateau"
+    assert 60 <= run.plan[0].steps < 5000
+    torch.testing.assert_close(run.result(), torch.full((1, 3, 8, 8), 0.3), atol=0.01, rtol=0)
+
+
+def test_named_steps_are_taken_even_when_flat():
+    run = new_run(plan=(Scale(8, 8, 500),), may_end_early=False)
+    run.run(Listeners())
+    assert (run.stopped_by, run.plan[0].steps) == ("steps", 500)
+
+
+def test_scales_without_steps_are_passed_over():
+    steps = []
+    run = new_run(plan=(Scale(8, 8, 5), Scale(16, 16, 0), Scale(32, 32, 5)))
+    run.run(Listeners(progress=steps.append))
+    assert [(s.stage, s.done, s.total) for s in steps] == [("8×8", 5, 5), ("32×32", 5, 5)]
+    assert run.result().shape == (1, 3, 32, 32)
+
+
+def test_a_loss_that_is_no_number_is_one_clear_error():
+    def broken(picture):
+        return {"loss": picture.mean() * float("nan")}
+
+    run = Run(RECIPE, Optimizer.adam, (Scale(8, 8, 9),), torch.rand(1, 3, 8, 8), lambda scale: broken)
+    with pytest.raises(CvtoolError, match="no longer a number"):
+        run.run(Listeners())
+
+
+def test_a_snapshot_survives_its_file(tmp_path):
+    kept = []
+    run = new_run(plan=(Scale(8, 8, 30), Scale(16, 16, 10)), may_end_early=False)
+    run.run(Listeners(keep=kept.append))
+    write_snapshot(tmp_path / "state.safetensors", kept[0])
+    again = read_snapshot(tmp_path / "state.safetensors")
+    resumed = new_run(plan=(Scale(8, 8, 30), Scale(16, 16, 10)), may_end_early=False)
+    resumed.restore(Snapshot(again.facts, again.tensors))
+    resumed.run(Listeners())
+    torch.testing.assert_close(resumed.result(), run.result(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_broken_snapshots_are_refused(tmp_path, keep):
+    kept = []
+    new_run(plan=(Scale(8, 8, 5),)).run(Listeners(keep=kept.append))
+    path = tmp_path / "state.safetensors"
+    write_snapshot(path, kept[0])
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(BadInputError, match=r"state\.safetensors"):
+        read_snapshot(path)
+
+
+def test_weights_are_no_snapshot(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(2)}, tmp_path / "weights.safetensors")
+    with pytest.raises(BadInputError, match="not a checkpoint of stylize"):
+        read_snapshot(tmp_path / "weights.safetensors")
