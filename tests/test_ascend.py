@@ -1,5 +1,6 @@
 """The loop that optimises pictures, on functions whose minimum is known."""
 
+import copy
 import itertools
 import json
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cvtool.ascend import Average, follow_gradient, pack, unit_box, unpack
+from cvtool.ascend import Adam, Average, follow_gradient, pack, unit_box, unpack
 
 
 def start():
@@ -76,3 +77,22 @@ def test_pack_and_unpack_are_inverse():
     assert again[0]["al"] == [None, 0.1]
     torch.testing.assert_close(again[0]["dirs"][0], tree[0]["dirs"][0])
     assert again[0]["dirs"][0].data_ptr() != tree[0]["dirs"][0].data_ptr()
+
+
+def test_adam_equals_torchs_also_after_a_reload():
+    ours, theirs = start(), start()
+    weights = torch.rand(1, 3, 4, 5, generator=torch.Generator().manual_seed(2))
+    mine = Adam(ours, lr=0.03, betas=(0.8, 0.98))
+    reference = torch.optim.Adam([theirs], lr=0.03, betas=(0.8, 0.98), fused=True)
+
+    def loss(picture):
+        return {"loss": (weights * (picture - 0.3) ** 2).sum()}
+
+    take(follow_gradient(ours, loss, mine), 20)
+    take(follow_gradient(theirs, loss, reference), 20)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    again = Adam(ours, lr=1.0, betas=(0.1, 0.1))
+    again.load_state_dict(copy.deepcopy(reference.state_dict()))
+    take(follow_gradient(ours, loss, again), 5)
+    take(follow_gradient(theirs, loss, reference), 5)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -18,6 +18,51 @@ Loss = Callable[[Tensor], Mapping[str, Tensor]]
 State = dict[str, Tensor]
 
 
+class Adam:
+    """Adam (Kingma and Ba 2014, arXiv:1412.6980) for one picture, with the interface and state of `torch.optim.Adam`.
+
+    torch's own imports its compiler when it is made, which takes two seconds: as long as a small picture.
+    """
+
+    def __init__(self, picture: Tensor, *, lr: float, betas: tuple[float, float], eps: float = 1e-8) -> None:
+        self.param_groups: list[dict[str, Any]] = [{"params": [picture], "lr": lr, "betas": betas, "eps": eps}]
+        self.state: dict[Tensor, dict[str, Tensor]] = {}
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradient."""
+        self.param_groups[0]["params"][0].grad = None
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> None:
+        """One step against the gradient that is there, or that `closure` computes."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        group = self.param_groups[0]
+        (picture,), (beta1, beta2) = group["params"], group["betas"]
+        if picture not in self.state:
+            zeros = {"exp_avg": torch.zeros_like(picture), "exp_avg_sq": torch.zeros_like(picture)}
+            self.state[picture] = {"step": torch.tensor(0.0), **zeros}
+        state = self.state[picture]
+        state["step"] += 1
+        count = state["step"].item()
+        state["exp_avg"].lerp_(picture.grad, 1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(picture.grad, picture.grad, value=1 - beta2)
+        deviation = (state["exp_avg_sq"] / (1 - beta2**count)).sqrt_().add_(group["eps"])
+        picture.addcdiv_(state["exp_avg"], deviation, value=-group["lr"] / (1 - beta1**count))
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's."""
+        groups = [{**group, "params": [0]} for group in self.param_groups]
+        return {"state": dict(enumerate(self.state.values())), "param_groups": groups}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """As torch's."""
+        picture = self.param_groups[0]["params"][0]
+        self.param_groups = [{**group, "params": [picture]} for group in state["param_groups"]]
+        self.state = {picture: dict(state["state"][0])} if state["state"] else {}
+
+
 class Average:
     """Bias-corrected exponential average of the pictures along the way: smoother than the last one.
 
@@ -44,7 +89,7 @@ class Average:
 def follow_gradient(
     picture: Tensor,
     loss: Loss,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Adam,
     *,
     project: Callable[[Tensor], Tensor] | None = None,
     scaler: torch.amp.GradScaler | None = None,
@@ -78,7 +123,7 @@ def follow_gradient(
             optimizer.step(closure)  # type: ignore[arg-type] # torch says float, its optimisers take a tensor
         else:
             closure()
-            scaler.step(optimizer)
+            scaler.step(optimizer)  # type: ignore[arg-type] # needs `param_groups` and `step` only
             scaler.update()
         if project is not None:
             with torch.no_grad():

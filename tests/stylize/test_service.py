@@ -72,7 +72,8 @@ def test_strength_is_monotone(model):
     assert away == sorted(away)
     assert away[0] < 0.02 < away[-1]
     style = [r.style_loss for r in results[2:]]
-    assert style == sorted(style, reverse=True)
+    assert all(stronger < weaker * 1.01 for weaker, stronger in zip(style, style[1:], strict=False))  # 60 steps: 1 %
+    assert style[-1] < 0.6 * style[0]
 
 
 def test_optimising_lowers_the_style_loss(model):

@@ -51,7 +51,7 @@ class RecipeSpec:
     late_rate: float | None = None
     late_from: int = 0
     average: float = 0.0
-    steps: tuple[int, int] = (110, 48)
+    steps: tuple[int, int] = (85, 40)
     smallest: int | None = None
     margin: int = 0
     init: Init = Init.content
@@ -74,8 +74,9 @@ RECIPES: dict[Recipe, RecipeSpec] = {
         palette_weight=0.5,
         recolor=True,
         tv=0.7,
+        rate=0.03,
         betas=(0.8, 0.98),
-        average=0.93,
+        average=0.92,
         smallest=128,
         margin=16,
     ),

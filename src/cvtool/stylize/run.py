@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cvtool.ascend import Average, follow_gradient, pack, unit_box, unpack
+from cvtool.ascend import Adam, Average, follow_gradient, pack, unit_box, unpack
 from cvtool.errors import CvtoolError
 from cvtool.progress import Progress, Step, Stop, never, silent
 from cvtool.stylize.objective import Objective
@@ -86,7 +86,7 @@ class Run:
     spent: float = 0.0
     _history: list[float] = field(default_factory=list)
     _average: Average | None = None
-    _optimizer: torch.optim.Optimizer | None = None
+    _optimizer: torch.optim.Optimizer | Adam | None = None
     _scaler: torch.amp.GradScaler | None = None
 
     def result(self) -> Tensor:
@@ -182,7 +182,7 @@ class Run:
             }
             self._optimizer.load_state_dict(state)
 
-    def _new_optimizer(self) -> torch.optim.Optimizer:
+    def _new_optimizer(self) -> torch.optim.Optimizer | Adam:
         if self.fp16 and self._scaler is None:
             self._scaler = torch.amp.GradScaler(self.picture.device.type, init_scale=2.0**12, growth_interval=200)
         if self.optimizer_name is Optimizer.lbfgs:
@@ -190,7 +190,9 @@ class Run:
             return torch.optim.LBFGS(
                 [self.picture], lr=rate, max_iter=1, history_size=LBFGS_HISTORY, line_search_fn="strong_wolfe"
             )
-        return torch.optim.Adam([self.picture], lr=self.recipe.rate, betas=self.recipe.betas, fused=True)
+        if self.picture.is_cuda:
+            return torch.optim.Adam([self.picture], lr=self.recipe.rate, betas=self.recipe.betas, fused=True)
+        return Adam(self.picture, lr=self.recipe.rate, betas=self.recipe.betas)
 
     def _set_rate(self) -> None:
         late = self.recipe.late_rate
