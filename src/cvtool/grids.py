@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cvtool.codecs.rasters import unit
 from cvtool.errors import UsageError
 from cvtool.images import fit_longer_side, resize
-from cvtool.rasters import unit
 
 SMALLEST_FONT = 10  # pixels
 CELLS_PER_LETTER = 16  # the height of a cell is this many times the height of its label

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from cvtool import notes
-from cvtool.color_profiles import picture_to_srgb, pixels_to_srgb
-from cvtool.deep_pictures import decode_deep
+from cvtool.codecs import notes
+from cvtool.codecs.color_profiles import picture_to_srgb, pixels_to_srgb
+from cvtool.codecs.deep_pictures import decode_deep
+from cvtool.codecs.picture_writers import encode_deep_png, encode_tiff
+from cvtool.codecs.quiet import no_stderr, no_warnings
+from cvtool.codecs.rasters import READABLE, Pixels, Raster, TooManyPixelsError, check_size, oriented, readable, unit
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.files import read_input, shown
-from cvtool.picture_writers import encode_deep_png, encode_tiff
-from cvtool.quiet import no_stderr, no_warnings
-from cvtool.rasters import READABLE, Pixels, Raster, TooManyPixelsError, check_size, oriented, readable, unit
 
 FORMATS = ("png", "jpg", "webp", "tiff")
 """What can be written."""

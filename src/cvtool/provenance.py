@@ -19,10 +19,10 @@ from typing import Any
 
 from PIL import UnidentifiedImageError
 
-from cvtool import notes
+from cvtool.codecs import notes
+from cvtool.codecs.quiet import no_warnings
 from cvtool.errors import BadInputError
 from cvtool.files import opened_input, read_input, sha256_of, shown
-from cvtool.quiet import no_warnings
 
 __all__ = ["Provenance", "environment", "read_provenance", "sha256_of"]
 

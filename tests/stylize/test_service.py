@@ -274,6 +274,9 @@ def test_a_transformer_is_refused_in_one_line():
     [
         (replace(QUICK, style_weights=(1.0, 2.0)), "2 style weights for 1 styles"),
         (replace(QUICK, size=20_000), "too large"),
+        (replace(QUICK, strength=101), "strength of 101"),
+        (replace(QUICK, style_scale=0), "style scale of 0"),
+        (replace(QUICK, style_weights=(0.0,)), "nor all 0"),
         (replace(QUICK, precision="fp8"), "No precision 'fp8'"),
         (replace(QUICK, size=256, steps=(1, 2)), "2 numbers, but there are 3 scales"),
     ],

@@ -28,6 +28,9 @@ from cvtool.tensors import choose_dtype, seeded, to_pixels, to_tensor
 
 Pixels = NDArray[np.float32]
 
+MAX_STYLE_SCALE = 8.0
+"""The style picture is resized to this many times the result's size at most."""
+
 FADE_BELOW = 10.0
 """The faintest painting that is optimised. Below, it fades into the content, which strength 0 gives back."""
 
@@ -154,11 +157,17 @@ def resolve(options: StylizeOptions, model: Model, styles: int) -> StylizeOption
     """Fill in what was left to the recipe or the network, and check that it fits together.
 
     Raises:
-        UsageError: no style, a number of weights that is not the number of styles, or layers that are not there.
+        UsageError: a value out of its range, no style, or a number of weights that is not the number of styles.
     """
     recipe = RECIPES[options.recipe]
+    if not 0 <= options.strength <= 100:
+        raise UsageError(f"A strength of {options.strength:g} is not between 0 and 100.")
+    if not 0 < options.style_scale <= MAX_STYLE_SCALE:
+        raise UsageError(f"A style scale of {options.style_scale:g} is not above 0 and at most {MAX_STYLE_SCALE:g}.")
     if styles < 1:
         raise UsageError("No style picture. Give at least one.")
+    if options.style_weights and (min(options.style_weights) < 0 or sum(options.style_weights) <= 0):
+        raise UsageError("Style weights must not be negative, nor all 0.")
     if options.style_weights and len(options.style_weights) != styles:
         raise UsageError(f"{len(options.style_weights)} style weights for {styles} styles. Give one for each.")
     style_layers, content_layers = options.style_layers, options.content_layers

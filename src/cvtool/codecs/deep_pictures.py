@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cvtool import deep_tiff, png_chunks
-from cvtool.rasters import Raster, normalised
+from cvtool.codecs import deep_tiff, png_chunks
+from cvtool.codecs.rasters import Raster, normalised
 
 ORIENTATION = 274
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
-from cvtool.color_profiles import lab_to_srgb
-from cvtool.picture_writers import LONG, SHORT, TiffEntry, tiff_directory
-from cvtool.quiet import no_pillow_limit, no_stderr
-from cvtool.rasters import MAX_PIXELS, Pixels, Raster, TooManyPixelsError, check_size, normalised
+from cvtool.codecs.color_profiles import lab_to_srgb
+from cvtool.codecs.picture_writers import LONG, SHORT, TiffEntry, tiff_directory
+from cvtool.codecs.quiet import no_pillow_limit, no_stderr
+from cvtool.codecs.rasters import MAX_PIXELS, Pixels, Raster, TooManyPixelsError, check_size, normalised
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from PIL import Image
 
-from cvtool.picture_writers import EXIF_IFD, LONG, UNDEFINED, USER_COMMENT, tiff_directory
-from cvtool.png_chunks import chunk
-from cvtool.rasters import check_size, readable
+from cvtool.codecs.picture_writers import EXIF_IFD, LONG, UNDEFINED, USER_COMMENT, tiff_directory
+from cvtool.codecs.png_chunks import chunk
+from cvtool.codecs.rasters import check_size, readable
 
 KEY = "cvtool"
 ASCII, UNICODE = b"ASCII\0\0\0", b"UNICODE\0"  # UserComment's character codes (Exif 2.32, 4.6.5)

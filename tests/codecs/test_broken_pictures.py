@@ -19,9 +19,9 @@ import tifffile
 from PIL import Image
 
 from cvtool import files
+from cvtool.codecs.png_chunks import SIGNATURE, chunk
 from cvtool.errors import BadInputError
 from cvtool.images import Picture, decode_picture, encode_picture, read_picture
-from cvtool.png_chunks import SIGNATURE, chunk
 
 
 @cache

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from cvtool import picture_writers
+from cvtool.codecs import picture_writers
 from cvtool.errors import BadInputError
 from cvtool.images import Picture, decode_picture, encode_picture
 

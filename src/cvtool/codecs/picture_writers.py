@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtool.png_chunks import SIGNATURE, chunk
+from cvtool.codecs.png_chunks import SIGNATURE, chunk
 
 DEFLATE_LEVEL = 6
 ROWS_AT_ONCE = 256  # bounds the memory of filtering

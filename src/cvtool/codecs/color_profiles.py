@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from cvtool.rasters import Pixels, unit
+from cvtool.codecs.rasters import Pixels, unit
 
 # sRGB's primaries adapted to D50, the white of ICC's connection space (columns: red, green, blue; rows: X, Y, Z).
 SRGB_TO_XYZ_D50 = np.array(
