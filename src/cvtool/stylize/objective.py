@@ -33,11 +33,11 @@ class Balance:
 def balance(strength: float) -> Balance:
     """Strength in (0, 100] → weights; 50 is the recipe as published.
 
-    The content's weight is multiplied by 4 (1 − s/100)²: 4 towards 0, 1 at 50, 0 at 100. Deep features do not see fine
+    The content's weight is multiplied by (100 − s) / s: 9 at 10, 1 at 50, 0 at 100. Deep features do not see fine
     texture, so below 50 the pixels join in with `FIDELITY` (1 − s/50)². Everything is divided by the total, so that
     the length of a gradient does not depend on the strength.
     """
-    content = 4 * (1 - strength / 100) ** 2
+    content = (100 - strength) / strength
     fidelity = FIDELITY * max(0.0, 1 - strength / 50) ** 2
     total = 1 + content + fidelity
     return Balance(1 / total, content / total, fidelity / total)
