@@ -21,7 +21,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -43,7 +42,7 @@ SPREAD = [PAIRS[i] for i in (0, 5, 10, 3, 4, 9, 2, 7, 8, 1, 6, 11)]
 """The first few have every content and style."""
 ONE_OF_EACH = SPREAD[:3]
 JUDGES = ("efficientnet-lite2", "vgg19")
-STRENGTHS = (30, 50, 70, 90)
+STRENGTHS = (30, 50, 70, 80, 95)
 PASTICHE_DEFAULT_STEPS = 1000
 
 Command = Callable[[Path, Path, Path, int], list[str]]
@@ -116,18 +115,24 @@ class Record:
     nyquist: float
 
 
+LAUNCHER = """
+import json, os, subprocess, sys, time
+started = time.monotonic()
+process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([time.monotonic() - started, usage.ru_maxrss * 1024 / 1e6]))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""Started in between because a process's peak memory counts what its parent held when it was started."""
+
+
 def measure(command: list[str]) -> tuple[float, float]:
     """Run a process alone; → wall seconds and its peak resident memory in MB."""
-    with tempfile.TemporaryFile() as log:
-        started = time.monotonic()
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            log.seek(0)
-            raise SystemExit(f"{' '.join(command)}\n{log.read().decode()}")
-    return seconds, usage.ru_maxrss * 1024 / 1e6
+    ran = subprocess.run([sys.executable, "-c", LAUNCHER, *command], capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SystemExit(f"{' '.join(command)}\n{ran.stderr}")
+    seconds, peak = json.loads(ran.stdout)
+    return seconds, peak
 
 
 def run(contestant: Contestant, size: int, pair: tuple[str, str], judges: dict[str, Judge], out: Path) -> Record:

@@ -19,6 +19,8 @@ def test_scales_grow_by_the_root_of_two():
 
 def test_one_scale_without_a_smallest_and_for_small_pictures():
     assert [s.steps for s in plan(smallest=None)] == [160]
+    assert [s.steps for s in plan(256, 192)] == [160, 160, 160], "steps on small pictures are cheap"
+    assert plan(362, 362)[-1].steps == 40, "half an octave up: the geometric mean of 160 and 10"
     assert [(s.height, s.width, s.steps) for s in plan(1, 1)] == [(1, 1, 160)]
 
 

@@ -13,6 +13,10 @@ MAX_SIDE = 16384
 """Longer sides above this are refused: such a picture needs tens of gigabytes here."""
 
 
+CHEAP_SIDE = 256
+"""Up to this longer side steps cost so little that every scale gets as many as the first."""
+
+
 @dataclass(frozen=True)
 class Scale:
     """One level of the pyramid: optimise `steps` steps at height × width pixels."""
@@ -53,7 +57,8 @@ def plan_scales(
     Args:
         height, width: of the result.
         smallest: about the longer side of the first scale; None for one scale only.
-        steps: of the first and of the last scale, geometric in between; a single scale has the first number.
+        steps: of the first and of the last scale, geometric in between; a single scale has the first number, and a
+            result between `CHEAP_SIDE` and twice that has a last scale in between.
         wanted: () for the above; one number to spread in the same proportions; or one number per scale.
 
     Raises:
@@ -65,7 +70,8 @@ def plan_scales(
     sides = [round(longer / 2 ** (i / 2)) for i in reversed(range(count))]
     sizes = [fit_longer_side(height, width, side) for side in sides[:-1]] + [(height, width)]
     first, last = steps
-    shares = [first * (last / first) ** (i / max(1, count - 1)) for i in range(count)]
+    fall = (last / first) ** min(1.0, max(0.0, math.log2(longer / CHEAP_SIDE)))
+    shares = [first * fall ** (i / max(1, count - 1)) for i in range(count)]
     if len(wanted) > 1 and len(wanted) != count:
         names = ", ".join(f"{w}×{h}" for h, w in sizes)
         raise UsageError(f"--steps has {len(wanted)} numbers, but there are {count} scales here ({names}).")

@@ -51,7 +51,7 @@ class RecipeSpec:
     late_rate: float | None = None
     late_from: int = 0
     average: float = 0.0
-    steps: tuple[int, int] = (85, 40)
+    steps: tuple[int, int] = (95, 40)
     smallest: int | None = None
     margin: int = 0
     init: Init = Init.content
