@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from helpers import save
 
 from cvtool.cli.main import run
 from cvtool.stylize.run import Snapshot
@@ -49,21 +49,14 @@ def cvtool(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outco
     return call
 
 
-def save_picture(path: Path, color: tuple[int, ...] = (200, 60, 30), size: tuple[int, int] = (48, 32)) -> Path:
-    """A plain picture of `size` (width, height) in a file; RGBA for four numbers."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGBA" if len(color) == 4 else "RGB", size, color).save(path)
-    return path
-
-
 @pytest.fixture
 def cat(here: Path) -> Path:
-    return save_picture(here / "cat.png")
+    return save(here / "cat.png")
 
 
 @pytest.fixture
 def wave(here: Path) -> Path:
-    return save_picture(here / "wave.png", (20, 40, 180))
+    return save(here / "wave.png", (20, 40, 180))
 
 
 @dataclass

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import threading
 import warnings
 from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
-from typing import Annotated
 
 import pytest
 import typer
 
 from cvtool.cli import main as main_module
 from cvtool.cli.batch import for_each
-from cvtool.cli.console import Console, OutputClosed
+from cvtool.cli.console import Console
 from cvtool.cli.failures import explain
 from cvtool.cli.frames import FrameCollector
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.main import run
-from cvtool.cli.measure import peak_memory_mb
 from cvtool.cli.options import parse_list, parse_seconds
-from cvtool.cli.repeat import command_line
 from cvtool.errors import (
     BadInputError,
     CvtoolError,
@@ -34,7 +28,6 @@ from cvtool.errors import (
     UsageError,
     WeightsUnavailableError,
 )
-from cvtool.progress import Step
 
 
 class OutOfMemoryError(RuntimeError):
@@ -262,125 +255,6 @@ def test_other_threads_have_no_handler_and_never_stop() -> None:
     assert answers == [False]
 
 
-# stdout and stderr
-
-
-def test_json_lines_have_the_common_keys_and_only_finite_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    Console(json=True).result("x", input="ä\udcff.png", seconds=float("inf"), losses=(1.0, float("nan")))
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert out.isascii()
-    assert out.count("\n") == 1
-    record = json.loads(out)
-    assert list(record) == [*["command", "input", "output", "model", "device", "seed", "seconds", "version"], "losses"]
-    assert (record["seconds"], record["losses"], record["input"]) == (None, [1.0, None], "ä\udcff.png")
-
-
-def test_without_json_results_are_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().result("x")
-    assert capsys.readouterr() == ("", "")
-
-
-def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
-    def heard(console: Console) -> list[str]:
-        console.say("say")
-        console.detail("detail")
-        console.warn("warn")
-        console.error("error")
-        out, err = capsys.readouterr()
-        assert out == ""
-        return [line.split()[-1] for line in err.splitlines()]
-
-    assert heard(Console()) == ["say", "warn", "error"]
-    assert heard(Console(verbose=True)) == ["say", "detail", "warn", "error"]
-    with warnings.catch_warnings():
-        assert heard(Console(quiet=True, verbose=True)) == ["error"]
-
-
-def test_no_progress_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
-    with Console().progress() as progress:
-        progress(Step("256 px", 1, 2, {"loss": 0.5}))
-    assert capsys.readouterr() == ("", "")
-
-
-def test_verbose_tells_what_each_stage_took(capsys: pytest.CaptureFixture[str]) -> None:
-    with Console(verbose=True).progress() as progress:
-        for stage in ("256 px", "512 px"):
-            for done in (1, 2, 3):
-                progress(Step(stage, done, 3))
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.rsplit(" in ", 1)[0] for line in lines] == ["256 px: 3 steps", "512 px: 3 steps"]
-
-
-def test_closed_streams_are_no_failure() -> None:
-    """As in ``cvtool … <&- >&- 2>&-``."""
-    import subprocess
-    import sys
-
-    program = """
-import sys
-sys.stdin = sys.stdout = sys.stderr = None
-from cvtool.cli.console import Console
-from cvtool.cli.main import run
-with Console().progress() as progress:
-    pass
-Console(json=True).result("x")
-sys.exit(10 * (run(["assets"]) != 0) + 20 * (run(["stylize", "-", "x.png"]) != 2))
-"""
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
-
-
-def test_a_terminal_sees_stage_steps_and_loss() -> None:
-    pty = pytest.importorskip("pty")
-    import subprocess
-    import sys
-
-    program = """
-import time
-from cvtool.cli.console import Console
-from cvtool.progress import Step
-with Console().progress() as progress:
-    for done in range(1, 4):
-        progress(Step("256 px [x]", done, 7, {"loss": 0.125}))
-        time.sleep(0.15)
-print("data")
-"""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    done = subprocess.run([sys.executable, "-c", program], stderr=theirs, stdout=subprocess.PIPE, env=environment)
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
-    assert done.stdout == b"data\n"
-    assert "256 px [x]" in shown
-    assert "3/7" in shown
-    assert "loss 0.125" in shown
-    assert "steps/s" in shown
-
-
-def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
-    Console().table([("a", "1"), ("long", "")], header=("N", "X"))
-    assert capsys.readouterr().out == "N     X\na     1\nlong\n"
-
-
-def test_a_closed_stdout_is_told_apart_from_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Closed:
-        def write(self, text: str) -> None:
-            raise BrokenPipeError
-
-    monkeypatch.setattr("sys.stdout", Closed())
-    with pytest.raises(OutputClosed):
-        Console(json=True).result("x")
-
-
-def test_peak_memory_is_what_the_kernel_says() -> None:
-    status = Path("/proc/self/status")
-    if not status.exists():
-        pytest.skip("no /proc")
-    kilobytes = int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
-    assert peak_memory_mb() == pytest.approx(kilobytes * 1024 / 1e6, rel=0.05)
-
-
 # options
 
 
@@ -444,71 +318,6 @@ def test_frames_have_the_size_of_the_last() -> None:
     assert first.shape == last.shape
     assert (first == 64).all()
     assert (last == 0).all()
-
-
-# the line that makes a picture again
-
-
-class Kind(str, Enum):
-    """A choice."""
-
-    one = "one"
-    two = "two"
-
-
-def repeated(words: list[str], arguments: list[str], **options) -> str:
-    """What `command_line` makes of ``tool draw WORDS``."""
-    app = typer.Typer(rich_markup_mode=None)
-    lines: list[str] = []
-
-    @app.callback()
-    def root() -> None: ...
-
-    @app.command()
-    def draw(
-        context: typer.Context,
-        paths: list[str],
-        size: Annotated[int, typer.Option("-s", "--size")] = 5,
-        offset: float = 0.0,
-        kind: Kind = Kind.one,
-        name: Annotated[list[str] | None, typer.Option()] = None,
-        file: Annotated[Path | None, typer.Option()] = None,
-        soft: bool = True,
-        output: str = "",
-        json: bool = False,
-        quiet: bool = False,
-    ) -> None:
-        lines.append(command_line(context, arguments, **options))
-
-    app(words, prog_name="tool", standalone_mode=False)
-    return lines[0]
-
-
-def test_only_what_was_given_and_has_an_effect_is_repeated(here: Path) -> None:
-    words = "draw a b -s 7 --kind two --name x --name y z --no-soft --file f.pth --output o.png --json --quiet"
-    line = repeated([*shlex.split(words), "--name", "it's"], ["/in/a.png"], replaced={"file": Path("f.pth")})
-    assert shlex.split(line) == [
-        *["tool", "draw", "--size", "7", "--kind", "two", "--name", "x", "--name", "y", "--name"],
-        "it's",
-        "--file",
-        str(here / "f.pth"),
-        "--no-soft",
-        "/in/a.png",
-    ]
-    assert repeated(["draw", "a"], ["/in/a.png"]) == "tool draw /in/a.png"
-
-
-def test_values_can_be_replaced_added_and_dropped() -> None:
-    line = repeated(
-        ["draw", "a", "--size", "3", "--offset", "2"], ["a"], replaced={"size": 9, "name": ["n"], "offset": None}
-    )
-    assert line == "tool draw --size 9 --name n a"
-    assert repeated(["draw", "a", "--size", "3"], ["a"], dropped=frozenset({"size"})) == "tool draw a"
-
-
-def test_words_that_look_like_options() -> None:
-    line = repeated(["draw", "a", "--offset=-1.5"], ["-odd.png", "-"])
-    assert line == "tool draw --offset=-1.5 -- -odd.png -"
 
 
 def test_run_returns_what_the_process_would_exit_with() -> None:

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import mean_color, piped, save
 from PIL import Image
 
 from cvtool import __version__
 from cvtool.cli.stylize_painter import visible_colors
-from cvtool.errors import CvtoolError, UsageError, WeightsUnavailableError
 from cvtool.images import Picture, read_picture
-from cvtool.provenance import read_provenance, sha256_of
+from cvtool.provenance import read_provenance
 from cvtool.stylize.options import Colors, Init, Optimizer, Recipe, StylizeOptions
-
-
-def save(path: str, color: tuple[int, ...] = (200, 60, 30), size: tuple[int, int] = (48, 32)) -> Path:
-    where = Path(path)
-    where.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGBA" if len(color) == 4 else "RGB", size, color).save(where)
-    return where
-
-
-def piped(path: str) -> io.TextIOWrapper:
-    """What stdin is after ``< path``."""
-    return io.TextIOWrapper(io.BytesIO(Path(path).read_bytes()))
-
-
-def mean_color(pixels: np.ndarray) -> list[int]:
-    return np.rint(pixels.reshape(-1, 3).mean(0) * 255).astype(int).tolist()
-
 
 pytestmark = pytest.mark.usefixtures("cat", "wave")
 
@@ -364,189 +345,3 @@ def test_stderr_names_what_was_written_unless_quiet(cvtool, painter) -> None:
     assert "x.png" in said.err
     assert cvtool("stylize", "cat.png", "wave.png", "-o", "x.png", "-q").err == ""
     assert "peak memory" in cvtool("stylize", "cat.png", "wave.png", "-o", "x.png", "-v").err
-
-
-# bad inputs
-
-
-def test_a_single_bad_content_keeps_its_code(cvtool, painter, here: Path) -> None:
-    done = cvtool("stylize", "gone.png", "wave.png", "--json")
-    assert done.code == 3
-    assert "gone.png" in done.err
-    assert done.err.count("\n") == 1
-    assert json.loads(done.out)["input"] == "gone.png"
-    assert painter.loads == [], "told before the network is loaded"
-    assert not (here / "gone-stylize.png").exists()
-
-
-def test_a_bad_content_does_not_stop_the_others(cvtool, painter, here: Path) -> None:
-    (here / "cut.png").write_bytes((here / "cat.png").read_bytes()[:60])
-    done = cvtool("stylize", "gone.png", "cat.png", "cut.png", "--style", "wave.png", "--json", "-q")
-    assert done.code == 3
-    lines = [json.loads(line) for line in done.out.splitlines()]
-    assert [(line["input"], "error" in line) for line in lines] == [
-        ("gone.png", True),
-        ("cat.png", False),
-        ("cut.png", True),
-    ]
-    assert (here / "cat-stylize.png").exists()
-    assert len(done.err.splitlines()) == 3
-    assert "2 of 3" in done.err.splitlines()[-1]
-
-
-def test_a_bad_style_ends_the_run(cvtool, painter, here: Path) -> None:
-    done = cvtool("stylize", "cat.png", "wave.png", "gone.png")
-    assert done.code == 3
-    assert "gone.png" in done.err
-    assert painter.calls == []
-    assert not (here / "cat-stylize.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [(WeightsUnavailableError("No weights of 'x': looked for x.pth. Give --weights."), 4), (UsageError("No."), 2)],
-)
-def test_a_network_that_cannot_be_loaded_ends_the_run(cvtool, painter, error: CvtoolError, code: int) -> None:
-    def fail() -> None:
-        raise error
-
-    painter.during = fail
-    done = cvtool("stylize", "cat.png", "wave.png", "--style", "wave.png")
-    assert (done.code, done.err) == (code, f"cvtool: error: {error}\n")
-    assert len(painter.calls) == 1
-
-
-def test_a_picture_that_cannot_be_written(cvtool, painter, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    done = cvtool("stylize", "cat.png", "wave.png", "-o", "x.png")
-    assert done.code == 1
-    assert "x.png" in done.err
-    assert "disk is full" in done.err
-    assert sorted(p.name for p in here.iterdir()) == ["cat.png", "wave.png"]
-
-
-# Ctrl-C
-
-
-def test_ctrl_c_writes_the_picture_so_far(cvtool, painter) -> None:
-    painter.during = lambda: signal.raise_signal(signal.SIGINT)
-    done = cvtool("stylize", "cat.png", "wave.png", "--style", "wave.png", "--json")
-    assert done.code == 130
-    last = done.err.splitlines()[-1]
-    assert last.startswith("cvtool: interrupted: ")
-    assert "cat-stylize.png" in last
-    assert mean_color(read_picture("cat-stylize.png").pixels) == [100, 30, 15]
-    assert [json.loads(line)["stopped_by"] for line in done.out.splitlines()] == ["interrupt"]
-    assert len(painter.calls) == 1, "the other contents are left"
-
-
-def test_ctrl_c_twice_ends_at_once(cvtool, painter, here: Path) -> None:
-    def twice() -> None:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-
-    painter.during = twice
-    done = cvtool("stylize", "cat.png", "wave.png")
-    assert done.code == 130
-    assert done.err.splitlines()[-1].startswith("cvtool: interrupted: ")
-    assert not (here / "cat-stylize.png").exists()
-
-
-# provenance
-
-
-@pytest.mark.parametrize("format", ["png", "jpg", "webp", "tiff"])
-def test_every_picture_knows_how_it_was_made(cvtool, painter, here: Path, format: str) -> None:
-    words = ["stylize", "cat.png", "wave.png", "--strength", "70", "--budget", "60s", "-q", "--format", format]
-    assert cvtool(*words).code == 0
-    found = read_provenance(f"cat-stylize.{format}")
-    assert (found.command, found.model, found.device, found.seed) == ("stylize", "efficientnet-lite0", "cpu", 0)
-    assert list(found.inputs) == [
-        {"path": str(here / name), "sha256": sha256_of(here / name)} for name in ("cat.png", "wave.png")
-    ]
-    assert found.options["strength"] == 70
-    expected = ["cvtool", "stylize", "--strength", "70.0", "--steps", "3,2", "--format", format]
-    assert sorted(shlex.split(found.command_line)) == sorted([*expected, str(here / "cat.png"), str(here / "wave.png")])
-
-
-def test_the_line_makes_the_same_bytes_from_any_folder(
-    cvtool, painter, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save("pics/a b.png", (1, 2, 3))
-    save("start.png")
-    words = """stylize pics --style wave.png --style asset:mosaic --style-weight 1 --style-weight 2 --budget 1m
-        --init start.png --seed 4 --weights w.pth --bits 16 --json"""
-    assert cvtool(*words.split()).code == 0
-    line = read_provenance("a b-stylize.png").command_line
-    elsewhere = here / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
-    assert cvtool(*shlex.split(line)[1:]).code == 0
-    assert (elsewhere / "a b-stylize.png").read_bytes() == (here / "a b-stylize.png").read_bytes()
-    again = painter.calls[1]
-    assert again["options"].steps == (3, 2)
-    assert again["options"].budget is None
-    assert again["options"].style_weights == (1.0, 2.0)
-    assert mean_color(again["content"]) == [1, 2, 3]
-
-
-def test_the_line_keeps_the_weights_of_a_folder(cvtool, painter) -> None:
-    save("more/b.png")
-    save("more/a.png")
-    words = ["stylize", "cat.png", "wave.png", "more", "--style-weight", 1, "--style-weight", 3, "-o", "x.png"]
-    assert cvtool(*words).code == 0
-    line = read_provenance("x.png").command_line
-    assert cvtool(*shlex.split(line)[1:], "-o", "y.png").code == 0
-    first, again = (call["options"].style_weights for call in painter.calls)
-    assert first == again == (1.0, 1.5, 1.5)
-    assert Path("x.png").read_bytes() == Path("y.png").read_bytes()
-
-
-def test_the_place_of_the_result_leaves_no_trace_in_it(cvtool, painter) -> None:
-    assert cvtool("stylize", "cat.png", "wave.png", "-o", "x.png").code == 0
-    assert cvtool("stylize", "cat.png", "wave.png", "-o", "new/y.png", "--preview", "p.png", "--json").code == 0
-    assert Path("x.png").read_bytes() == Path("new/y.png").read_bytes()
-
-
-# info
-
-
-def test_info_shows_the_inputs_and_the_line(cvtool, painter, here: Path) -> None:
-    cvtool("stylize", "cat.png", "wave.png", "-o", "x.webp")
-    shown = cvtool("info", "x.webp")
-    assert (shown.code, shown.err) == (0, "")
-    assert shown.out.splitlines()[-1].split(maxsplit=1) == ["again", read_provenance("x.webp").command_line]
-    assert str(here / "cat.png") in shown.out
-    assert sha256_of("wave.png") in shown.out
-
-
-def test_info_as_json(cvtool, painter) -> None:
-    cvtool("stylize", "cat.png", "wave.png", "-o", "x.png", "--seed", "9")
-    record = json.loads(cvtool("info", "x.png", "--json").out)
-    common = {"command": "info", "input": "x.png", "output": None, "model": "efficientnet-lite0", "seed": 9}
-    assert record.items() >= common.items()
-    assert record["provenance"]["command"] == "stylize"
-    assert shlex.split(record["provenance"]["command_line"])[:2] == ["cvtool", "stylize"]
-
-
-def test_info_from_stdin(cvtool, painter, monkeypatch: pytest.MonkeyPatch) -> None:
-    cvtool("stylize", "cat.png", "wave.png", "-o", "x.png")
-    monkeypatch.setattr(sys, "stdin", piped("x.png"))
-    assert "stylize" in cvtool("info", "-").out
-    monkeypatch.setattr(sys, "stdin", piped("cat.png"))
-    plain = cvtool("info", "-")
-    assert plain.code == 3
-    assert "'stdin' carries no provenance" in plain.err
-
-
-@pytest.mark.parametrize("file", ["cat.png", "gone.png", "text.txt"])
-def test_info_about_what_cvtool_did_not_write(cvtool, here: Path, file: str) -> None:
-    (here / "text.txt").write_text("hello")
-    done = cvtool("info", file)
-    assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
-    assert file in done.err

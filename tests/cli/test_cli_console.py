@@ -1,0 +1,130 @@
+"""What a command says, and where: JSON lines, levels, progress, closed streams, memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import pytest
+
+from cvtool.cli.console import Console, OutputClosed
+from cvtool.cli.measure import peak_memory_mb
+from cvtool.progress import Step
+
+
+def test_json_lines_have_the_common_keys_and_only_finite_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    Console(json=True).result("x", input="ä\udcff.png", seconds=float("inf"), losses=(1.0, float("nan")))
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.isascii()
+    assert out.count("\n") == 1
+    record = json.loads(out)
+    assert list(record) == [*["command", "input", "output", "model", "device", "seed", "seconds", "version"], "losses"]
+    assert (record["seconds"], record["losses"], record["input"]) == (None, [1.0, None], "ä\udcff.png")
+
+
+def test_without_json_results_are_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().result("x")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    def heard(console: Console) -> list[str]:
+        console.say("say")
+        console.detail("detail")
+        console.warn("warn")
+        console.error("error")
+        out, err = capsys.readouterr()
+        assert out == ""
+        return [line.split()[-1] for line in err.splitlines()]
+
+    assert heard(Console()) == ["say", "warn", "error"]
+    assert heard(Console(verbose=True)) == ["say", "detail", "warn", "error"]
+    with warnings.catch_warnings():
+        assert heard(Console(quiet=True, verbose=True)) == ["error"]
+
+
+def test_no_progress_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console().progress() as progress:
+        progress(Step("256 px", 1, 2, {"loss": 0.5}))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_verbose_tells_what_each_stage_took(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console(verbose=True).progress() as progress:
+        for stage in ("256 px", "512 px"):
+            for done in (1, 2, 3):
+                progress(Step(stage, done, 3))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rsplit(" in ", 1)[0] for line in lines] == ["256 px: 3 steps", "512 px: 3 steps"]
+
+
+def test_closed_streams_are_no_failure() -> None:
+    """As in ``cvtool … <&- >&- 2>&-``."""
+    import subprocess
+    import sys
+
+    program = """
+import sys
+sys.stdin = sys.stdout = sys.stderr = None
+from cvtool.cli.console import Console
+from cvtool.cli.main import run
+with Console().progress() as progress:
+    pass
+Console(json=True).result("x")
+sys.exit(10 * (run(["assets"]) != 0) + 20 * (run(["stylize", "-", "x.png"]) != 2))
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def test_a_terminal_sees_stage_steps_and_loss() -> None:
+    pty = pytest.importorskip("pty")
+    import subprocess
+    import sys
+
+    program = """
+import time
+from cvtool.cli.console import Console
+from cvtool.progress import Step
+with Console().progress() as progress:
+    for done in range(1, 4):
+        progress(Step("256 px [x]", done, 7, {"loss": 0.125}))
+        time.sleep(0.15)
+print("data")
+"""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.run([sys.executable, "-c", program], stderr=theirs, stdout=subprocess.PIPE, env=environment)
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.stdout == b"data\n"
+    assert "256 px [x]" in shown
+    assert "3/7" in shown
+    assert "loss 0.125" in shown
+    assert "steps/s" in shown
+
+
+def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    Console().table([("a", "1"), ("long", "")], header=("N", "X"))
+    assert capsys.readouterr().out == "N     X\na     1\nlong\n"
+
+
+def test_a_closed_stdout_is_told_apart_from_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def write(self, text: str) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(OutputClosed):
+        Console(json=True).result("x")
+
+
+def test_peak_memory_is_what_the_kernel_says() -> None:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("no /proc")
+    kilobytes = int(next(line for line in status.read_text().splitlines() if line.startswith("VmHWM")).split()[1])
+    assert peak_memory_mb() == pytest.approx(kilobytes * 1024 / 1e6, rel=0.05)
