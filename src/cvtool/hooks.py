@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import log2
@@ -42,6 +42,13 @@ def record(module: nn.Module, names: Sequence[str], *, stop_early: bool = False)
             handle.remove()
 
 
+def unknown_layer(name: str, layers: Iterable[str]) -> UnknownNameError:
+    """The error for a layer that does not exist; it lists the outer ones of those that do."""
+    known = list(layers)
+    outer = ", ".join(each for each in known if each.count(".") <= 1)
+    return UnknownNameError("layer", name, known, f"The outer layers are {outer}.")
+
+
 def _listen(
     module: nn.Module, names: Sequence[str], kept: dict[str, Tensor], *, stop_early: bool, copied: Collection[str]
 ) -> list[RemovableHandle]:
@@ -50,7 +57,7 @@ def _listen(
     layers.pop("", None)
     for name in names:
         if name not in layers:
-            raise UnknownNameError("layer", name, layers)
+            raise unknown_layer(name, layers)
     wanted = len(set(names))
     reset = module.register_forward_pre_hook(lambda *_: kept.clear())  # a second pass in the block starts afresh
 
