@@ -220,7 +220,6 @@ def test_auto_layers_are_the_last_activations_of_each_resolution(
 def test_networks_without_maps_are_refused(name: str) -> None:
     import timm
 
-    with torch.device("meta"):
-        module = timm.create_model(name, pretrained=False).eval()
+    module = timm.create_model(name, pretrained=False).eval()  # not on "meta": older releases need values to build
     with pytest.raises(UsageError, match="convolutional network is needed"):
         auto_layers(module, 224)

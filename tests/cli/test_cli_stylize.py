@@ -241,7 +241,7 @@ def test_stdin_to_stdout(here: Path) -> None:
     """In a process of its own, as pipes are."""
     program = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(folder) for folder in Path(__file__).parents[:2]]!r}
 import pytest
 from conftest import FakePainter
 from types import ModuleType
