@@ -159,8 +159,13 @@ def flatten(picture: Picture, background: float = 1.0) -> NDArray[np.float32]:
     return picture.pixels if picture.alpha is None else _over(picture.pixels, picture.alpha, background)
 
 
-def resize(pixels: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """(H, W) or (H, W, C) in [0, 1] → the same at another size, antialiased (Lanczos), float32, clipped to [0, 1].
+def resize(pixels: NDArray[np.float32], height: int, width: int, filter: str = "lanczos") -> NDArray[np.float32]:
+    """(H, W) or (H, W, C) in [0, 1] → the same at another size, antialiased, float32, clipped to [0, 1].
+
+    Args:
+        pixels: of any size.
+        height, width: wanted.
+        filter: Pillow's name in lower case, e.g. ``"lanczos"``, ``"bicubic"``, ``"bilinear"``.
 
     Raises:
         UsageError: a side shorter than 1 pixel.
@@ -171,7 +176,7 @@ def resize(pixels: NDArray[np.float32], height: int, width: int) -> NDArray[np.f
     result = np.empty((height, width, planes.shape[2]), dtype=np.float32)
     for channel in range(planes.shape[2]):  # Pillow resamples floating point one channel at a time
         plane = Image.fromarray(np.ascontiguousarray(planes[..., channel], dtype=np.float32))
-        result[..., channel] = np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS))
+        result[..., channel] = np.asarray(plane.resize((width, height), Image.Resampling[filter.upper()]))
     np.clip(result, 0, 1, out=result)
     return result[..., 0] if pixels.ndim == 2 else result
 

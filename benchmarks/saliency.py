@@ -1,0 +1,196 @@
+"""Saliency against captum and pytorch-grad-cam on the same network, pictures and machine: time and memory.
+
+    python benchmarks/saliency.py            # 32 pictures, occlusion 4; about twenty minutes on two cores
+    python benchmarks/saliency.py --pictures 2
+
+Every contestant runs in a process of its own: it loads the network, explains one picture to warm up, then the others
+one after the other, as many samples and points as the others, in batches of 16. Ours begins with the network as it was
+loaded, so folding its batch norms counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets" / "photos"
+RESULTS = Path(__file__).resolve().parent / "results"
+MODEL = "efficientnet-lite0"
+BATCH, SAMPLES, STEPS = 16, 50, 64
+SLOW = {"occlusion"}
+PAIRS = [
+    ("gradient", "captum"),
+    ("smoothgrad", "captum"),
+    ("integrated-gradients", "captum"),
+    ("occlusion", "captum"),
+    ("grad-cam", "captum"),
+    ("grad-cam", "grad-cam"),
+    ("grad-cam++", "grad-cam"),
+    ("layer-cam", "grad-cam"),
+]
+
+
+def pictures(count: int) -> list[Any]:
+    """`count` tensors (1, 3, 224, 224): windows of the bundled photographs."""
+    from cvtool.images import read_picture, resize
+    from cvtool.tensors import to_tensor
+
+    found = []
+    files = sorted(ASSETS.glob("*.jpg"))
+    for number in range(count):
+        pixels = read_picture(files[number % len(files)]).pixels
+        side = min(pixels.shape[:2])
+        shift = (number // len(files)) * 8
+        window = pixels[shift:side, shift:side]
+        found.append(to_tensor(resize(window, 224, 224, "bicubic")))
+    return found
+
+
+def ours(method: str) -> Callable[[Any], None]:
+    """This project's, through the question that the service asks."""
+    import torch
+
+    from cvtool.models.loader import load
+    from cvtool.saliency.methods import METHODS
+    from cvtool.saliency.options import Method, SaliencyOptions
+    from cvtool.saliency.question import Question
+    from cvtool.saliency.service import Explainer
+
+    options = SaliencyOptions(batch=BATCH, samples=SAMPLES, steps=STEPS, most_steps=STEPS)
+    model = Explainer.of(load(MODEL)).model
+
+    def explain(x: Any) -> None:
+        x = x.contiguous(memory_format=torch.channels_last)
+        target = model.module(model.normalize(x)).argmax(1)
+        METHODS[Method(method)].explain(Question(model, x, target, None, options))
+
+    return explain
+
+
+def theirs(method: str, library: str) -> Callable[[Any], None]:
+    """A peer's, as its documentation shows it."""
+    import torch
+    from torch import nn
+
+    from cvtool.models.loader import load
+
+    model = load(MODEL)
+    module = nn.Sequential()
+
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model.module
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(model.normalize(x))
+
+    module = Whole().eval()
+    layer = module.inner.bn2
+
+    def target(x: Any) -> int:
+        with torch.no_grad():
+            return int(module(x).argmax(1))
+
+    if library == "grad-cam":
+        import pytorch_grad_cam
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        names = {"grad-cam": "GradCAM", "grad-cam++": "GradCAMPlusPlus", "layer-cam": "LayerCAM"}
+        cam = getattr(pytorch_grad_cam, names[method])(module, [layer])
+        return lambda x: cam(x.requires_grad_(), [ClassifierOutputTarget(target(x))])
+    import captum.attr as captum
+
+    if method == "gradient":
+        return lambda x: captum.Saliency(module).attribute(x, target=target(x))
+    if method == "smoothgrad":
+        tunnel = captum.NoiseTunnel(captum.Saliency(module))
+        return lambda x: tunnel.attribute(
+            x, nt_samples=SAMPLES, nt_samples_batch_size=BATCH, stdevs=0.15, target=target(x)
+        )
+    if method == "integrated-gradients":
+        path = captum.IntegratedGradients(module)
+        return lambda x: path.attribute(
+            x, target=target(x), n_steps=STEPS, method="riemann_middle", internal_batch_size=BATCH
+        )
+    if method == "occlusion":
+        cover = captum.Occlusion(module)
+        return lambda x: cover.attribute(
+            x, (3, 15, 15), (3, 7, 7), float(x.mean()), target(x), perturbations_per_eval=BATCH
+        )
+    cam = captum.LayerGradCam(module, layer)
+    return lambda x: captum.LayerAttribution.interpolate(cam.attribute(x, target(x)), (224, 224))
+
+
+def contest(method: str, library: str, count: int) -> None:
+    """Run one contestant and print what it took."""
+    import resource
+
+    explain = ours(method) if library == "cvtool" else theirs(method, library)
+    first, *rest = pictures(count + 1)
+    explain(first)
+    started = time.perf_counter()
+    for x in rest:
+        explain(x)
+    seconds = (time.perf_counter() - started) / count
+    print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6]))
+
+
+def measured(method: str, library: str, count: int) -> tuple[float, float]:
+    """Seconds per picture and peak memory in MB of one contestant in a process of its own."""
+    command = [sys.executable, __file__, "--contest", method, library, "--pictures", str(count)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise SystemExit(ran.stderr)
+    seconds, peak = json.loads(ran.stdout.splitlines()[-1])
+    return seconds, peak
+
+
+def table(count: int) -> str:
+    """Ours and theirs by turns."""
+    names = ("torch", "captum", "grad-cam")
+    lines = [
+        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names),
+        "",
+        "| method | peer | pictures | cvtool, s a picture | peer, s a picture | times faster | cvtool, MB | peer, MB |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for method, library in PAIRS:
+        number = max(1, count // 8) if method in SLOW else count
+        ours_seconds, ours_peak = measured(method, "cvtool", number)
+        seconds, peak = measured(method, library, number)
+        print(f"{method}: {ours_seconds:.3f} s, {library} {seconds:.3f} s", file=sys.stderr)
+        lines.append(
+            f"| {method} | {library} | {number} | {ours_seconds:.3f} | {seconds:.3f} | {seconds / ours_seconds:.2f} | "
+            f"{ours_peak:.0f} | {peak:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=32, help="pictures for each contestant")
+    parser.add_argument("--contest", nargs=2, metavar=("METHOD", "LIBRARY"), help="run one contestant, for this script")
+    args = parser.parse_args()
+    if args.contest:
+        contest(*args.contest, args.pictures)
+    else:
+        result = table(args.pictures)
+        (RESULTS / "saliency.md").write_text(result + "\n")
+        print(result)
+
+
+if __name__ == "__main__":
+    main()

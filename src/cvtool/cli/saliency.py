@@ -1,0 +1,223 @@
+"""``cvtool saliency``: which pixels a prediction rests on."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cvtool.cli import options as shared
+from cvtool.cli.batch import for_each
+from cvtool.cli.console import Console
+from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
+from cvtool.cli.outputs import check_writable, plan_outputs, result_name
+from cvtool.cli.saliency_explainer import Explaining, Request
+from cvtool.cli.saliency_raw import Raw
+from cvtool.errors import UnknownNameError, UsageError
+from cvtool.models.cards import DEFAULT_MODEL
+from cvtool.saliency.options import Baseline, Method, Reduce, Resize, SaliencyOptions
+
+DEFAULTS = SaliencyOptions()
+DEFAULT_PRECISION = shared.Precision(DEFAULTS.precision)
+ALL, AUTO = "all", "auto"
+NAMES = [*(method.value for method in Method), ALL, AUTO]
+BY_METHOD = "the method's"
+
+
+class View(str, Enum):
+    """What picture is made of a map."""
+
+    overlay = "overlay"
+    heatmap = "heatmap"
+    panel = "panel"
+    masked = "masked"
+
+
+def saliency(
+    context: typer.Context,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            show_default=DEFAULTS.method.value,
+            autocompletion=lambda: NAMES,
+            help=f"How to attribute the score; repeatable, or as a,b,c. One of {', '.join(NAMES)}. 'all' makes one "
+            "sheet of all that fit the network; 'auto' takes the one with the best insertion − deletion.",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="CLASS",
+            show_default="the likeliest class",
+            help="Class whose score is explained: index, name or WordNet id.",
+        ),
+    ] = None,
+    contrast: Annotated[
+        str | None,
+        typer.Option(
+            "--contrast", metavar="CLASS", show_default="none", help="Explain why the target and not this class."
+        ),
+    ] = None,
+    top_k: Annotated[
+        int, typer.Option("--top-k", metavar="K", min=1, help="Number of predictions to report.")
+    ] = DEFAULTS.top_k,
+    view: Annotated[View, typer.Option("--view", help="What picture is made of the map.")] = View.panel,
+    reduce: Annotated[
+        Reduce | None,
+        typer.Option("--reduce", show_default=BY_METHOD, help="How three channels become one number per pixel."),
+    ] = DEFAULTS.reduce,
+    resize: Annotated[
+        Resize,
+        typer.Option(
+            "--resize",
+            help="What the network sees: the whole picture undistorted, its central part, or the whole as a square.",
+        ),
+    ] = DEFAULTS.resize,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples", metavar="N", min=1, show_default=BY_METHOD, help="Number of noisy copies, or of RISE's masks."
+        ),
+    ] = DEFAULTS.samples,
+    noise: Annotated[
+        float,
+        typer.Option(
+            "--noise", metavar="SHARE", min=0, help="Deviation of the noise, a share of the picture's range of values."
+        ),
+    ] = DEFAULTS.noise,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar=f"{'|'.join(each.value for each in Baseline)}|FILE",
+            show_default=BY_METHOD,
+            help="What stands for 'nothing to see': for integrated gradients, occlusion, RISE.",
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="NAME",
+            show_default="the last with more than one place",
+            help="Layer of class activation maps.",
+        ),
+    ] = DEFAULTS.layer,
+    evaluate: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate",
+            show_default="off",
+            help="Also measure the map: insertion, deletion, completeness, other seeds, shuffled weights.",
+        ),
+    ] = False,
+    raw: Annotated[
+        Path | None,
+        typer.Option(
+            "--raw", metavar="FILE", show_default="none", help="Also write the maps as they are: .npy or .h5."
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="FILE",
+            show_default="none",
+            help="Also write the ranking of the methods that --evaluate finds: .csv or .json.",
+        ),
+    ] = None,
+    same_scale: Annotated[
+        bool, typer.Option("--same-scale", show_default="off", help="One colour scale for all pictures of a method.")
+    ] = False,
+    batch: Annotated[
+        int,
+        typer.Option("--batch", metavar="N", min=1, help="Network inputs at a time; halved when memory runs out."),
+    ] = DEFAULTS.batch,
+    recursive: shared.Recursive = False,
+    model: shared.Model = DEFAULT_MODEL,
+    weights: shared.Weights = None,
+    device: shared.Device = "auto",
+    precision: shared.PrecisionOption = DEFAULT_PRECISION,
+    seed: shared.Seed = DEFAULTS.seed,
+    output: shared.Output = None,
+    format: shared.FormatOption = None,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Show which pixels a prediction rests on."""
+    console = Console(json=json, quiet=quiet, verbose=verbose)
+    inputs = expand(images, recursive=recursive)
+    refuse_second_stdin(inputs)
+    methods = _methods(method or [DEFAULTS.method.value])
+    named = baseline in {each.value for each in Baseline}
+    baseline_file = None if baseline is None or named else Path(baseline)
+    options = SaliencyOptions(
+        reduce=reduce,
+        resize=resize,
+        samples=samples,
+        noise=noise,
+        baseline=Baseline(baseline) if named else None,
+        layer=layer,
+        top_k=top_k,
+        batch=batch,
+        seed=seed,
+        precision=precision.value,
+    )
+    several = len(inputs) * len(methods) > 1
+    read = [*paths_of(inputs), *(path for path in (weights, baseline_file) if path is not None)]
+    destinations = plan_outputs(
+        [result_name(given.stem, "saliency", name) for given in inputs for name in methods],
+        output=output,
+        format=format,
+        inputs=read,
+        json=json,
+        collected=any(given.collected for given in inputs),
+    )
+    if table is not None and not evaluate:
+        raise UsageError("--table writes what --evaluate measures. Give both.")
+    for option, path, suffixes in (("--raw", raw, Raw.SUFFIXES), ("--table", table, (".csv", ".json"))):
+        if path is not None:
+            if path.suffix.lower() not in suffixes:
+                raise UsageError(f"{option} '{path}' must end in {' or '.join(suffixes)}.")
+            check_writable(path, read, option)
+    if raw is not None and raw.suffix.lower() == ".npy" and several:
+        raise UsageError(f"--raw '{raw}' holds one map, but there are several. Give a name that ends in .h5.")
+    if raw is not None and any(name in (ALL, AUTO) for name in methods):
+        raise UsageError("--raw wants methods by name, not 'all' or 'auto'.")
+
+    work = Explaining(
+        context=context,
+        console=console,
+        request=Request(tuple(methods), options, target, contrast, baseline_file, view, evaluate, same_scale),
+        inputs=tuple(inputs),
+        destinations=tuple(destinations),
+        model_name=model,
+        weights=weights,
+        device_name=device,
+        raw=raw,
+        table=table,
+    )
+    work.prepare()
+    try:
+        for_each(inputs, work.explain, command="saliency", console=console)
+    finally:
+        work.finish()
+
+
+def _methods(words: list[str]) -> list[str]:
+    """Names from ``--method a --method b,c``, each once."""
+    names = [name.strip() for word in words for name in word.split(",")]
+    for name in names:
+        if name not in NAMES:
+            raise UnknownNameError("method", name, NAMES, f"There are: {', '.join(NAMES)}.")
+    if ALL in names and len(set(names)) > 1:
+        raise UsageError("--method all already holds the others. Give it alone.")
+    return list(dict.fromkeys(names))

@@ -1,0 +1,381 @@
+"""The work behind ``cvtool saliency``: read, explain, draw, write, and say what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cvtool import __version__
+from cvtool.cli.console import Console
+from cvtool.cli.inputs import Input, read_input
+from cvtool.cli.outputs import Destination
+from cvtool.cli.repeat import command_line
+from cvtool.cli.saliency_raw import Raw
+from cvtool.errors import BadInputError, UsageError
+from cvtool.saliency.options import Method, SaliencyOptions
+
+if TYPE_CHECKING:
+    from enum import Enum
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cvtool.saliency.evaluation import Evaluation
+    from cvtool.saliency.service import Explainer, Explanation
+
+ALL, AUTO = "all", "auto"
+WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every picture."""
+
+    methods: tuple[str, ...]
+    options: SaliencyOptions
+    target: str | None
+    contrast: str | None
+    baseline: Path | None
+    view: Enum
+    evaluate: bool
+    same_scale: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A picture that was read."""
+
+    pixels: NDArray[np.float32]
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one method, or ``all`` or ``auto``, found for one picture: one map, or for ``all`` several."""
+
+    name: str
+    explanations: tuple[Explanation, ...]
+    evaluations: tuple[Evaluation | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Explaining:
+    """Explains one picture after the other, computing as many together as the batch allows."""
+
+    context: typer.Context
+    console: Console
+    request: Request
+    inputs: tuple[Input, ...]
+    destinations: tuple[Destination, ...]
+    model_name: str
+    weights: Path | None
+    device_name: str
+    raw: Path | None
+    table: Path | None
+    _state: dict[str, Any] = field(default_factory=lambda: {"next": 0})
+    _ready: dict[int, list[Answer] | Exception] = field(default_factory=dict)
+    _pictures: dict[int, Read] = field(default_factory=dict)
+    _measured: list[tuple[str, str, Evaluation]] = field(default_factory=list)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        from cvtool.models.loader import load
+        from cvtool.saliency.service import Explainer
+
+        return Explainer.of(load(self.model_name, device=self.device_name, weights=self.weights))
+
+    @cached_property
+    def _forgetful(self) -> Explainer:
+        from cvtool.saliency.evaluation import shuffled
+
+        return replace(self.explainer, model=shuffled(self.explainer.model, self.request.options.seed))
+
+    @cached_property
+    def _raw(self) -> Raw | None:
+        return None if self.raw is None else Raw(self.raw)
+
+    @cached_property
+    def _classes(self) -> tuple[int | None, int | None]:
+        return self._class(self.request.target), self._class(self.request.contrast)
+
+    @cached_property
+    def _baseline(self) -> NDArray[np.float32] | None:
+        from cvtool.images import flatten, read_picture
+
+        return None if self.request.baseline is None else flatten(read_picture(self.request.baseline))
+
+    def prepare(self) -> None:
+        """Refuse before any work what one of the methods would refuse after that of the others.
+
+        Raises:
+            UsageError: a contrast for a method that knows none.
+        """
+        if self.request.contrast is None:
+            return
+        from cvtool.saliency.service import check_contrast
+
+        for name in self.request.methods:
+            if name not in (ALL, AUTO):
+                check_contrast(Method(name))
+
+    def explain(self, given: Input) -> None:
+        """Explain one picture with all methods, write and report each.
+
+        Raises:
+            CvtoolError: as reading, loading, explaining and writing raise them.
+        """
+        number = self._state["next"]
+        self._state["next"] += 1
+        if number not in self._ready:
+            self._compute(number)
+        found = self._ready.pop(number)
+        if isinstance(found, Exception):
+            raise found
+        picture = self._pictures.pop(number)
+        first = number * len(self.request.methods)
+        for answer, destination in zip(found, self.destinations[first:], strict=False):
+            self._finish_one(given, picture, answer, destination)
+
+    def finish(self) -> None:
+        """Write what belongs to all pictures: raw maps, the ranking of the methods."""
+        if self._raw is not None:
+            self._raw.write()
+        if len(self._measured) > 1:
+            from cvtool.cli.saliency_table import show_ranking
+
+            show_ranking(self._measured, self.table, self.console)
+
+    def _compute(self, start: int) -> None:
+        """Read and explain the next pictures together."""
+        options = self.request.options
+        together = len(self.inputs) if self.request.same_scale else options.batch
+        numbers = []
+        for number in range(start, min(len(self.inputs), start + together)):
+            try:
+                self._pictures[number] = self._read(self.inputs[number])
+                numbers.append(number)
+            except BadInputError as error:
+                self._ready[number] = error
+        if not numbers:
+            return
+        answers = [self._ask(name, numbers) for name in self.request.methods]
+        for place, number in enumerate(numbers):
+            self._ready[number] = [each[place] for each in answers]
+
+    def _read(self, given: Input) -> Read:
+        from cvtool.images import flatten
+
+        picture, digest = read_input(given)
+        return Read(flatten(picture), digest)
+
+    def _ask(self, name: str, numbers: Sequence[int]) -> list[Answer]:
+        """What one method, or ``all`` or ``auto``, says of the pictures."""
+        from cvtool.saliency.methods import METHODS
+
+        if name not in (ALL, AUTO):
+            found = self._explain(Method(name), numbers)
+            return [self._answer(name, [each]) for each in found]
+        by_method = []
+        for method in Method:
+            if name == AUTO and METHODS[method].slow:
+                continue
+            try:
+                by_method.append(self._explain(method, numbers))
+            except UsageError as error:
+                self.console.detail(f"{method.value} is left out: {error}")
+        by_picture = [list(each) for each in zip(*by_method, strict=True)]
+        if name == ALL:
+            return [self._answer(name, each) for each in by_picture]
+        return [self._best(each) for each in by_picture]
+
+    def _best(self, explanations: Sequence[Explanation]) -> Answer:
+        """The map with the highest insertion − deletion."""
+        from cvtool.saliency.evaluation import insertion_and_deletion
+
+        scores = []
+        for each in explanations:
+            insertion, deletion = insertion_and_deletion(each, self.explainer.model)
+            scores.append(insertion - deletion)
+            self.console.detail(f"{each.method.value}: insertion {insertion:.3f}, deletion {deletion:.3f}")
+        winner = explanations[scores.index(max(scores))]
+        return self._answer(AUTO, [winner], measure=True)
+
+    def _answer(self, name: str, explanations: Sequence[Explanation], measure: bool = False) -> Answer:
+        from cvtool.saliency.evaluation import evaluate
+
+        measured = self.request.evaluate or measure
+        evaluations = [evaluate(each, self.explainer, self._forgetful) if measured else None for each in explanations]
+        return Answer(name, tuple(explanations), tuple(evaluations))
+
+    def _explain(self, method: Method, numbers: Sequence[int]) -> list[Explanation]:
+        from cvtool.saliency.service import explain
+
+        target, contrast = self._classes
+        with self.console.progress() as progress:
+            return explain(
+                [self._pictures[number].pixels for number in numbers],
+                self.explainer,
+                replace(self.request.options, method=method),
+                target=target,
+                contrast=contrast,
+                baseline=self._baseline,
+                progress=progress,
+            )
+
+    def _class(self, text: str | None) -> int | None:
+        """The index of a class: of ImageNet's by any name, of another network's by its number."""
+        if text is None:
+            return None
+        card = self.explainer.model.card
+        if card.classes == 1000:
+            from cvtool.models.imagenet import find_class
+
+            return find_class(text).index
+        if not text.strip().isdigit() or int(text) >= card.classes:
+            raise UsageError(f"'{card.name}' knows its {card.classes} classes by number only, 0 to {card.classes - 1}.")
+        return int(text)
+
+    def _scale(self, explanation: Explanation) -> float:
+        from cvtool.saliency.views import scale_of
+
+        if not self.request.same_scale:
+            return scale_of([explanation.map])
+        key = f"scale {explanation.method.value}"
+        if key not in self._state:
+            others = [each for answers in self._ready.values() if isinstance(answers, list) for each in answers]
+            maps = [each.map for answer in others for each in answer.explanations if each.method is explanation.method]
+            self._state[key] = scale_of([explanation.map, *maps])
+        found: float = self._state[key]
+        return found
+
+    def _draw(self, picture: Read, answer: Answer) -> NDArray[np.float32]:
+        from cvtool.saliency import views
+
+        pixels = picture.pixels
+        if answer.name == ALL:
+            return self._sheet(pixels, answer)
+        (explanation,) = answer.explanations
+        scale, signed, map = self._scale(explanation), explanation.signed, explanation.map
+        kind = self.request.view.value
+        if kind == "heatmap":
+            return views.heatmap(map, signed, scale)
+        if kind == "overlay":
+            return views.overlay(pixels, map, signed, scale)
+        if kind == "masked":
+            return views.masked(pixels, map, scale)
+        likeliest = ", ".join(f"{each.name} {each.probability:.0%}" for each in explanation.predictions[:2])
+        question = explanation.target.name
+        question += f" and not {explanation.contrast.name}" if explanation.contrast is not None else ""
+        return views.panel(pixels, map, signed, scale, [likeliest, explanation.method.value, f"why {question}?"])
+
+    def _sheet(self, pixels: NDArray[np.float32], answer: Answer) -> NDArray[np.float32]:
+        """All methods' overlays, five a row, after the picture."""
+        from cvtool.saliency import views
+
+        target = answer.explanations[0].target
+        cells = [(f"{target.name} {target.probability:.0%}", pixels)]
+        for each in answer.explanations:
+            cells.append((each.method.value, views.overlay(pixels, each.map, each.signed, self._scale(each))))
+        return views.sheet(cells)
+
+    def _finish_one(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> None:
+        from cvtool.images import encode_picture, note_fits
+
+        started = time.perf_counter()
+        drawn = self._draw(picture, answer)
+        note = self._note(given, picture, answer, destination)
+        if not note_fits(note, destination.format.value):
+            self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
+        destination.write(encode_picture(drawn, destination.format.value, note=note), self.console)
+        seconds = sum(each.seconds for each in answer.explanations) + time.perf_counter() - started
+        for each, evaluation in zip(answer.explanations, answer.evaluations, strict=True):
+            if self._raw is not None:
+                self._raw.add(given.name, picture.pixels, each)
+            if evaluation is not None:
+                self._measured.append((given.name, each.method.value, evaluation))
+        self._report(given, destination, answer, seconds)
+
+    def _report(self, given: Input, destination: Destination, answer: Answer, seconds: float) -> None:
+        first = answer.explanations[0]
+        facts = [_facts(*each) for each in zip(answer.explanations, answer.evaluations, strict=True)]
+        found: dict[str, Any] = facts[0] if answer.name != ALL else {"method": ALL, "methods": facts}
+        self.console.result(
+            "saliency",
+            input=given.name,
+            output=destination.name,
+            model=self.model_name,
+            device=str(self.explainer.model.device),
+            seed=self.request.options.seed,
+            seconds=round(seconds, 3),
+            target=_public(first.target),
+            contrast=None if first.contrast is None else _public(first.contrast),
+            predictions=[asdict(each) for each in first.predictions],
+            **found,
+        )
+        layer = f", layer {first.layer}" if first.layer and answer.name != ALL else ""
+        name = f"{AUTO}: {first.method.value}" if answer.name == AUTO else answer.name
+        self.console.say(
+            f"{given.name} -> {destination.name} ({name}{layer}: {first.target.name} {first.target.probability:.1%})"
+        )
+        evaluation = answer.evaluations[0]
+        if evaluation is not None and answer.name != ALL:
+            self.console.say(_sentence(evaluation))
+
+    def _note(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> str:
+        """The provenance of one picture, as text."""
+        from cvtool.provenance import Provenance
+
+        line = command_line(
+            self.context,
+            [given.lasting_name],
+            replaced={
+                "format": destination.format,
+                "weights": self.weights,
+                "baseline": self.request.baseline or self.request.options.baseline,
+            },
+            dropped=WITHOUT_EFFECT,
+        )
+        words = line.split(" ", 2)
+        line = " ".join([*words[:2], "--method", answer.name, *words[2:]])
+        return Provenance(
+            command="saliency",
+            version=__version__,
+            command_line=line,
+            options=asdict(answer.explanations[0].options) | {"method": answer.name, "view": self.request.view},
+            inputs=({"path": given.lasting_name, "sha256": picture.digest},),
+            model=self.model_name,
+            device=str(self.explainer.model.device),
+            seed=self.request.options.seed,
+        ).to_json()
+
+
+def _public(prediction: Any) -> dict[str, Any]:
+    return {name: getattr(prediction, name) for name in ("index", "name", "probability")}
+
+
+def _facts(explanation: Explanation, evaluation: Evaluation | None) -> dict[str, Any]:
+    """What JSON tells of one map."""
+    from cvtool.saliency.boxes import strongest_box
+
+    facts: dict[str, Any] = {"method": explanation.method.value, "box": list(strongest_box(explanation.map))}
+    facts |= {"layer": explanation.layer, **explanation.facts}
+    if evaluation is not None:
+        facts |= {name: value for name, value in asdict(evaluation).items() if value is not None}
+        facts["verdict"] = evaluation.verdict
+    return facts
+
+
+def _sentence(evaluation: Evaluation) -> str:
+    parts = [f"insertion {evaluation.insertion_auc:.3f}", f"deletion {evaluation.deletion_auc:.3f}"]
+    if evaluation.completeness_error is not None:
+        parts.append(f"completeness error {evaluation.completeness_error:.2%}")
+    parts.append(f"other seeds {evaluation.stability:.2f}")
+    parts.append(f"shuffled weights {evaluation.sanity_correlation:.2f}: {evaluation.verdict}")
+    return "  " + ", ".join(parts)

@@ -1,0 +1,78 @@
+"""The ranking of methods that ``cvtool saliency --evaluate`` finds over several pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cvtool.cli.console import Console
+from cvtool.cli.outputs import make_folder
+
+if TYPE_CHECKING:
+    from cvtool.saliency.evaluation import Evaluation
+
+MEASURES = ("score", "insertion_auc", "deletion_auc", "stability", "sanity_correlation", "sanity_ssim")
+
+
+def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, Any]]:
+    """One row per method, best first by insertion − deletion; each measure as mean, low and high of 95 %."""
+    from cvtool.saliency.statistics import mean_and_interval
+
+    by_method: dict[str, list[Evaluation]] = defaultdict(list)
+    for _, method, evaluation in measured:
+        by_method[method].append(evaluation)
+    rows = []
+    for method, evaluations in by_method.items():
+        row: dict[str, Any] = {"method": method, "pictures": len(evaluations)}
+        for measure in MEASURES:
+            mean, low, high = mean_and_interval([getattr(each, measure) for each in evaluations])
+            row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
+        errors = [each.completeness_error for each in evaluations if each.completeness_error is not None]
+        row["completeness_error"] = max(errors) if errors else None
+        row["verdict"] = max(evaluations, key=lambda each: each.sanity_correlation).verdict
+        rows.append(row)
+    return sorted(rows, key=lambda row: -row["score"])
+
+
+def show_ranking(measured: Sequence[tuple[str, str, Evaluation]], path: Path | None, console: Console) -> None:
+    """Print the ranking, and write it to `path` if there is one."""
+    rows = ranking(measured)
+    if not console.json and not console.quiet:
+        header = ("method", "pictures", "insertion − deletion", "insertion", "deletion", "seeds", "shuffled")
+        console.table([_cells(row) for row in rows], header)
+    if path is None:
+        return
+    from cvtool.files import write_atomically
+
+    make_folder(path.parent)
+    write_atomically(path, _json(rows) if path.suffix.lower() == ".json" else _csv(rows))
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    def interval(measure: str) -> str:
+        return f"{row[measure]:.3f} [{row[f'{measure}_low']:.3f}, {row[f'{measure}_high']:.3f}]"
+
+    return (
+        row["method"],
+        str(row["pictures"]),
+        *(interval(measure) for measure in ("score", "insertion_auc", "deletion_auc")),
+        f"{row['stability']:.2f}",
+        f"{row['sanity_correlation']:.2f}",
+    )
+
+
+def _json(rows: list[dict[str, Any]]) -> bytes:
+    return (json.dumps(rows, indent=1) + "\n").encode()
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()

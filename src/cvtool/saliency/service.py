@@ -1,0 +1,258 @@
+"""Saliency: which pixels a network's score rests on."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cvtool.errors import UsageError
+from cvtool.models.folding import fold_batch_norm
+from cvtool.models.imagenet import classes
+from cvtool.models.loader import Model
+from cvtool.progress import Progress, silent
+from cvtool.saliency.framing import Frame, back, frame_for, shown, takes_any_size
+from cvtool.saliency.methods import METHODS
+from cvtool.saliency.options import Method, Reduce, SaliencyOptions
+from cvtool.saliency.question import Question, probabilities
+from cvtool.saliency.registry import reduced
+from cvtool.tensors import to_tensor
+
+Pixels = NDArray[np.float32]
+IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A class and what the network gives for it."""
+
+    index: int
+    name: str
+    wnid: str | None
+    probability: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Which pixels a score rests on, and how that was found.
+
+    Attributes:
+        map: (H, W) float32 of the picture, as computed: neither normalised nor clipped.
+        signed: the map has negative values that mean something.
+        method: that made it.
+        target: the class whose score is explained.
+        contrast: the class it is set against, or None.
+        predictions: the likeliest classes, best first.
+        layer: whose activations were weighed, or None.
+        facts: what else the method has to tell, e.g. ``completeness_error``.
+        seen: (h, w, 3) what the network saw.
+        seen_map: (h, w) the map on that.
+        frame: where the picture lies on it.
+        options: as used.
+        seconds: wall time; of a batch, in equal parts.
+    """
+
+    map: NDArray[np.float32]
+    signed: bool
+    method: Method
+    target: Prediction
+    contrast: Prediction | None
+    predictions: tuple[Prediction, ...]
+    layer: str | None
+    facts: dict[str, float]
+    seen: Pixels
+    seen_map: NDArray[np.float32]
+    frame: Frame
+    options: SaliencyOptions
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Explainer:
+    """A network made ready to be asked: batch norms folded, its way with sizes known."""
+
+    model: Model
+    any_size: bool = field(default=True)
+
+    @classmethod
+    def of(cls, model: Model) -> Explainer:
+        """Prepare a network.
+
+        Raises:
+            UsageError: it has no classifier, so there is no score to explain.
+        """
+        if "classify" not in model.card.abilities:
+            raise UsageError(f"'{model.card.name}' has no classifier, so no score to explain. Try efficientnet-lite0.")
+        return cls(replace(model, module=fold_batch_norm(model.module, model.card.input_size)), takes_any_size(model))
+
+
+def explain(
+    pictures: Sequence[Pixels],
+    model: Model | Explainer,
+    options: SaliencyOptions | None = None,
+    *,
+    target: int | None = None,
+    contrast: int | None = None,
+    baseline: Pixels | None = None,
+    progress: Progress = silent,
+) -> list[Explanation]:
+    """Pictures (H, W, 3) float32 in [0, 1], of any sizes → one explanation for each.
+
+    Args:
+        pictures: sRGB.
+        model: a classifier; an `Explainer` made of it once saves time when called often.
+        options: see `SaliencyOptions`.
+        target: class index; None explains each picture's likeliest class.
+        contrast: explain why `target` and not this class.
+        baseline: a picture instead of the one that `options.baseline` names.
+        progress: hears of rounds.
+
+    Raises:
+        UsageError: no classifier, a class that the network does not have, or a method that does not fit it.
+    """
+    options = options or SaliencyOptions()
+    explainer = model if isinstance(model, Explainer) else Explainer.of(model)
+    if contrast is not None:
+        check_contrast(options.method)
+    card = explainer.model.card
+    frames = [frame_for(each.shape[0], each.shape[1], card, options.resize, explainer.any_size) for each in pictures]
+    results: dict[int, Explanation] = {}
+    for numbers in _alike(frames, options.batch):
+        jobs = [(pictures[number], frames[number]) for number in numbers]
+        found = explain_framed(jobs, explainer.model, options, target, contrast, baseline, progress)
+        results.update(zip(numbers, found, strict=True))
+    return [results[number] for number in range(len(pictures))]
+
+
+def check_contrast(method: Method) -> None:
+    """Whether a method can say why one class and not another.
+
+    Raises:
+        UsageError: it cannot; names those that can.
+    """
+    if not METHODS[method].contrasts:
+        able = ", ".join(name.value for name, each in METHODS.items() if each.contrasts)
+        raise UsageError(f"{method.value} cannot contrast two classes. These can: {able}.")
+
+
+def _alike(frames: Sequence[Frame], most: int) -> Iterator[list[int]]:
+    """Numbers of pictures that enter the network at the same size, at most `most` together."""
+    groups: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, frame in enumerate(frames):
+        groups[frame.canvas].append(number)
+    for numbers in groups.values():
+        for start in range(0, len(numbers), most):
+            yield numbers[start : start + most]
+
+
+def explain_framed(
+    jobs: Sequence[tuple[Pixels, Frame]],
+    model: Model,
+    options: SaliencyOptions,
+    target: int | None,
+    contrast: int | None,
+    baseline: Pixels | None = None,
+    progress: Progress = silent,
+) -> list[Explanation]:
+    """Explain pictures whose frames have one canvas; when memory runs out, again with half as much at a time."""
+    try:
+        return _explain_once(jobs, model, options, target, contrast, baseline, progress)
+    except (RuntimeError, MemoryError) as error:
+        if options.batch == 1 or not _out_of_memory(error):
+            raise
+    if model.device.type == "cuda":
+        torch.cuda.empty_cache()
+    smaller = replace(options, batch=options.batch // 2)
+    found = []
+    for start in range(0, len(jobs), smaller.batch):
+        part = jobs[start : start + smaller.batch]
+        found += explain_framed(part, model, smaller, target, contrast, baseline, progress)
+    return found
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def _explain_once(
+    jobs: Sequence[tuple[Pixels, Frame]],
+    model: Model,
+    options: SaliencyOptions,
+    target: int | None,
+    contrast: int | None,
+    baseline: Pixels | None,
+    progress: Progress,
+) -> list[Explanation]:
+    started = time.perf_counter()
+    seen = [shown(pixels, frame, model.card) for pixels, frame in jobs]
+    x = torch.cat([to_tensor(each, model.device) for each in seen])
+    if x.device.type == "cpu":
+        x = x.contiguous(memory_format=torch.channels_last)
+    asked = Question(model, x, torch.zeros(len(x), dtype=torch.long), None, options)
+    with torch.no_grad():
+        chances = probabilities(asked.logits(x))
+    count = chances.shape[1]
+    chosen = chances.argmax(1) if target is None else _known(target, count, chances)
+    other = None if contrast is None else _known(contrast, count, chances)
+    custom = None
+    if baseline is not None:
+        custom = torch.cat([to_tensor(shown(fit(baseline, f), f, model.card), model.device) for _, f in jobs])
+    question = replace(asked, target=chosen, contrast=other, custom_baseline=custom, progress=progress)
+    spec = METHODS[options.method]
+    attribution = spec.explain(question).detach().float()
+    how = options.reduce or spec.reduce
+    maps = attribution if how is None or attribution.ndim == 3 else reduced(attribution, how)
+    signed = options.method is Method.occlusion or (attribution.ndim == 4 and how is Reduce.sum)
+    planes = maps.cpu().numpy()
+    seconds = (time.perf_counter() - started) / len(jobs)
+    return [
+        Explanation(
+            map=back(plane, frame),
+            signed=signed,
+            method=options.method,
+            target=_prediction(model, chances[i], int(chosen[i])),
+            contrast=None if other is None else _prediction(model, chances[i], int(other[i])),
+            predictions=_best(model, chances[i], options.top_k),
+            layer=question.layers[0] if question.layers else None,
+            facts={name: values[i] for name, values in question.notes.items()},
+            seen=seen[i],
+            seen_map=plane,
+            frame=frame,
+            options=options,
+            seconds=seconds,
+        )
+        for i, (plane, (_, frame)) in enumerate(zip(planes, jobs, strict=True))
+    ]
+
+
+def fit(baseline: Pixels, frame: Frame) -> Pixels:
+    """A baseline picture at the size of the picture that it stands for."""
+    from cvtool.images import resize
+
+    return resize(baseline, *frame.picture)
+
+
+def _known(index: int, count: int, like: torch.Tensor) -> torch.Tensor:
+    if not 0 <= index < count:
+        raise UsageError(f"No class {index}: this network has {count}, counted from 0.")
+    return torch.full((len(like),), index, dtype=torch.long, device=like.device)
+
+
+def _best(model: Model, chances: torch.Tensor, count: int) -> tuple[Prediction, ...]:
+    order = chances.argsort(descending=True, stable=True)[:count]
+    return tuple(_prediction(model, chances, int(index)) for index in order)
+
+
+def _prediction(model: Model, chances: torch.Tensor, index: int) -> Prediction:
+    probability = float(chances[index])
+    if model.card.classes == IMAGENET_CLASSES:
+        known = classes()[index]
+        return Prediction(index, known.name, known.wnid, probability)
+    return Prediction(index, f"class {index}", None, probability)

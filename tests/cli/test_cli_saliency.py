@@ -1,0 +1,255 @@
+"""``cvtool saliency`` from words to files, on the bundled network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvtool.bundled import find_asset
+from cvtool.images import read_picture
+from cvtool.provenance import read_provenance
+from cvtool.saliency.methods import METHODS
+from cvtool.saliency.options import Method
+
+
+@pytest.fixture
+def photo(here: Path) -> Path:
+    """The bundled cat, small."""
+    with Image.open(find_asset("cat").path) as picture:
+        picture.resize((120, 80)).save(here / "tabby.png")
+    return here / "tabby.png"
+
+
+@pytest.fixture
+def photos(here: Path, photo: Path) -> Path:
+    """A folder with three pictures of two sizes and a broken file."""
+    folder = here / "photos"
+    folder.mkdir()
+    with Image.open(photo) as picture:
+        picture.save(folder / "a.png")
+        picture.transpose(Image.Transpose.ROTATE_90).save(folder / "b.png")
+        picture.save(folder / "d.png")
+    (folder / "c.png").write_bytes(b"no picture")
+    return folder
+
+
+def lines(outcome) -> list[dict]:
+    assert outcome.code in (0, 3), outcome.err
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+def test_a_picture(cvtool, photo: Path, here: Path) -> None:
+    done = cvtool("saliency", "tabby.png")
+    assert (done.code, done.out) == (0, "")
+    assert sorted(p.name for p in here.iterdir()) == ["tabby-saliency-gradient.png", "tabby.png"]
+    assert "gradient" in done.err
+
+
+def test_json(cvtool, photo: Path) -> None:
+    (found,) = lines(cvtool("saliency", "tabby.png", "--json", "--top-k", 3))
+    assert {"command", "input", "output", "model", "device", "seed", "seconds", "version"} <= found.keys()
+    assert found["method"] == "gradient"
+    assert found["target"] == {name: found["predictions"][0][name] for name in ("index", "name", "probability")}
+    assert [sorted(each) for each in found["predictions"]] == [["index", "name", "probability", "wnid"]] * 3
+    chances = [each["probability"] for each in found["predictions"]]
+    assert chances == sorted(chances, reverse=True)
+    x0, y0, x1, y1 = found["box"]
+    assert 0 <= x0 < x1 <= 120
+    assert 0 <= y0 < y1 <= 80
+
+
+@pytest.mark.parametrize("target", ["282", "tiger cat", "n02123159", "tiger-cat"])
+def test_targets(cvtool, photo: Path, target: str) -> None:
+    (found,) = lines(cvtool("saliency", "tabby.png", "--json", "--target", target))
+    assert found["target"]["index"] == 282
+
+
+def test_contrast_changes_the_map(cvtool, photo: Path) -> None:
+    cvtool("saliency", "tabby.png", "--raw", "plain.npy", "--target", "tabby")
+    (found,) = lines(
+        cvtool("saliency", "tabby.png", "--raw", "versus.npy", "--target", "tabby", "--contrast", "tiger cat", "--json")
+    )
+    assert found["contrast"]["index"] == 282
+    assert not np.allclose(np.load("plain.npy"), np.load("versus.npy"))
+
+
+@pytest.mark.parametrize("view", ["overlay", "heatmap", "masked"])
+def test_views_have_the_pictures_size(cvtool, photo: Path, view: str) -> None:
+    assert cvtool("saliency", "tabby.png", "--view", view, "-o", "map.png").code == 0
+    assert read_picture("map.png").pixels.shape == (80, 120, 3)
+
+
+def test_the_panel_shows_three_pictures(cvtool, photo: Path) -> None:
+    cvtool("saliency", "tabby.png", "-o", "map.png", "--method", "grad-cam")
+    height, width = read_picture("map.png").pixels.shape[:2]
+    assert width > 3 * height * 0.8
+
+
+def test_several_methods(cvtool, photo: Path, here: Path) -> None:
+    done = cvtool("saliency", "tabby.png", "--method", "gradient,grad-cam", "--method", "layer-cam", "--json")
+    assert [each["method"] for each in lines(done)] == ["gradient", "grad-cam", "layer-cam"]
+    assert (here / "tabby-saliency-layer-cam.png").is_file()
+    assert lines(done)[1]["layer"] == "bn2"
+
+
+def test_auto_takes_the_best(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three methods, for the sake of time; one of them does not fit the network."""
+    monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 5)
+    for method, spec in METHODS.items():
+        quick = method in (Method.gradient, Method.grad_cam, Method.attention_rollout)
+        monkeypatch.setitem(METHODS, method, replace(spec, slow=not quick))
+    (found,) = lines(cvtool("saliency", "tabby.png", "--method", "auto", "--json"))
+    assert found["method"] in ("gradient", "grad-cam")
+    other = "gradient" if found["method"] == "grad-cam" else "grad-cam"
+    (beaten,) = lines(cvtool("saliency", "tabby.png", "--method", other, "--evaluate", "--json"))
+    scores = [each["insertion_auc"] - each["deletion_auc"] for each in (found, beaten)]
+    assert scores[0] >= scores[1]
+    assert found["insertion_auc"] > found["deletion_auc"]
+
+
+def test_evaluate(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 5)
+    done = cvtool("saliency", "tabby.png", "--method", "full-grad", "--evaluate", "--json")
+    (found,) = lines(done)
+    assert 0 <= found["deletion_auc"] <= 1
+    assert 0 <= found["insertion_auc"] <= 1
+    assert found["completeness_error"] < 0.05
+    assert isinstance(found["verdict"], str)
+
+
+def test_a_ranking_over_a_folder(cvtool, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 5)
+    done = cvtool(
+        *("saliency", "photos", "--method", "gradient,grad-cam", "--evaluate", "--table", "t.csv", "-o", "out")
+    )
+    assert done.code == 3
+    assert "c.png" in done.err
+    assert "grad-cam" in done.out
+    rows = list(csv.DictReader(Path("t.csv").read_text().splitlines()))
+    assert {row["method"] for row in rows} == {"gradient", "grad-cam"}
+    assert {row["pictures"] for row in rows} == {"3"}
+    for row in rows:
+        assert float(row["score_low"]) <= float(row["score"]) <= float(row["score_high"])
+    assert len(list(Path("out").iterdir())) == 6
+
+
+def test_a_folder_with_a_broken_file(cvtool, photos: Path) -> None:
+    done = cvtool("saliency", "photos", "-o", "out", "--json")
+    found = lines(done)
+    assert done.code == 3
+    assert ["error" in each for each in found] == [False, False, True, False]
+    assert sorted(path.name for path in Path("out").iterdir()) == [f"{n}-saliency-gradient.png" for n in "abd"]
+
+
+def test_one_scale_for_all(cvtool, photos: Path, here: Path) -> None:
+    """A picture and its faint copy: side by side on one scale, the faint one's map is darker."""
+    folder = here / "two"
+    folder.mkdir()
+    pixels = np.asarray(Image.open(here / "tabby.png").convert("RGB"))
+    Image.fromarray(pixels).save(folder / "a.png")
+    Image.fromarray((pixels * 0.1).astype(np.uint8)).save(folder / "b.png")
+    options = ("--view", "heatmap", "--method", "gradient-x-input", "--reduce", "max", "--target", "tabby")
+    cvtool("saliency", "two", *options, "-o", "own")
+    cvtool("saliency", "two", *options, "-o", "shared", "--same-scale")
+    own, shared = ([read_picture(p).pixels.mean() for p in sorted(Path(f).iterdir())] for f in ("own", "shared"))
+    assert abs(shared[0] - shared[1]) > abs(own[0] - own[1])
+
+
+def test_raw_maps(cvtool, photos: Path, photo: Path) -> None:
+    cvtool("saliency", "tabby.png", "--raw", "one.npy", "-o", "x.png")
+    one = np.load("one.npy", allow_pickle=False)
+    assert one.shape == (80, 120)
+    assert one.dtype == np.float32
+    cvtool("saliency", "tabby.png", "--method", "gradient,grad-cam", "--raw", "two.h5", "-o", "out")
+    with h5py.File("two.h5") as file:
+        assert file["maps"].shape == (2, 80, 120)
+        assert file["inputs"].shape == (2, 80, 120, 3)
+        assert list(file.attrs["methods"]) == ["gradient", "grad-cam"]
+        np.testing.assert_array_equal(file["maps"][0], one)
+    cvtool("saliency", "photos", "--raw", "many.h5", "-o", "out")
+    with h5py.File("many.h5") as file:
+        assert [file[name]["maps"].shape for name in file] == [(1, 80, 120), (1, 120, 80), (1, 80, 120)]
+
+
+def test_provenance_makes_it_again(cvtool, photo: Path) -> None:
+    cvtool("saliency", "tabby.png", "--method", "smoothgrad,gradient", "--samples", 3, "--seed", 5, "-o", "out")
+    first = Path("out/tabby-saliency-smoothgrad.png")
+    words = shlex.split(read_provenance(first).command_line)
+    assert words[:2] == ["cvtool", "saliency"]
+    assert cvtool(*words[1:], "-o", "again.png").code == 0
+    assert Path("again.png").read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_pipes(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch, both: bool) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
+    if both:
+        done = cvtool("saliency", "-", "--json", "-o", "-")
+        assert done.code == 2
+        assert "stdout" in done.err
+    else:
+        (found,) = lines(cvtool("saliency", "-", "--json"))
+        assert found["output"] == "stdin-saliency-gradient.png"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--method", "grad-camm"], "grad-cam"),
+        (["--target", "tabbi"], "tabby"),
+        (["--target", "5000"], "999"),
+        (["--layer", "blocks.77", "--method", "grad-cam"], "blocks.6"),
+        (["--model", "vgg19"], "no classifier"),
+        (["--table", "t.csv"], "--evaluate"),
+        (["--raw", "map.txt"], ".npy"),
+        (["--raw", "map.npy", "--method", "gradient,grad-cam"], ".h5"),
+        (["--method", "all,gradient"], "alone"),
+        (["--method", "rise", "--contrast", "3", "--method", "score-cam"], "contrast"),
+        (["--method", "attention-rollout"], "no attention"),
+        (["--batch", "0"], "--batch"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_usage_in_one_line(cvtool, photo: Path, words: list[str], says: str) -> None:
+    done = cvtool("saliency", "tabby.png", *words)
+    assert done.code == 2, done.err
+    assert says in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (7, 5), (31, 300)])
+def test_odd_sizes(cvtool, here: Path, size: tuple[int, int]) -> None:
+    Image.new("RGB", size, (90, 160, 30)).save(here / "odd.png")
+    done = cvtool("saliency", "odd.png", "--method", "gradient,grad-cam,layer-cam", "--raw", "m.h5", "-o", "out", "-q")
+    assert (done.code, done.err) == (0, "")
+    with h5py.File("m.h5") as file:
+        assert file["maps"].shape == (3, size[1], size[0])
+        assert np.isfinite(file["maps"][:]).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
+def test_kinds_of_pictures(cvtool, photo: Path, mode: str) -> None:
+    suffix = "tiff" if mode == "CMYK" else "png"
+    with Image.open(photo) as picture:
+        picture.convert(mode).save(f"kind.{suffix}")
+    assert cvtool("saliency", f"kind.{suffix}", "-o", "map.png").code == 0
+
+
+def test_a_baseline_from_a_file(cvtool, photo: Path) -> None:
+    Image.new("RGB", (10, 10), (255, 255, 255)).save("white.png")
+    for name in ("white", "white.png"):
+        words = ("saliency", "tabby.png", "--method", "rise", "--samples", 8, "--baseline", name)
+        assert cvtool(*words, "--raw", f"{name}.npy", "-o", "map.png").code == 0
+    np.testing.assert_allclose(np.load("white.npy"), np.load("white.png.npy"), atol=1e-5)
+    cvtool("saliency", "tabby.png", "--method", "rise", "--samples", 8, "--raw", "mean.npy", "-o", "map.png")
+    assert not np.allclose(np.load("white.npy"), np.load("mean.npy"), atol=1e-3)
