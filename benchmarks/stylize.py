@@ -291,7 +291,7 @@ def sheet(out: Path, path: Path) -> None:
             ]
         )
     columns = ["content", "style", *(c.name for c in shown)]
-    pixels = contact_sheet(rows, column_labels=columns, row_labels=labels, cell=256)
+    pixels = contact_sheet(rows, column_labels=columns, row_labels=labels, cell=160)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encode_picture(pixels, "jpg"))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from cvtool.errors import UsageError
 from cvtool.saliency.options import Reduce
 from cvtool.saliency.question import Question
-from cvtool.saliency.rectifiers import deconv, guided, rerouted
+from cvtool.saliency.rectifiers import Rule, deconv, guided, rerouted
 from cvtool.saliency.registry import Needs, saliency_method
 
 
@@ -28,8 +28,8 @@ def deconvnet(question: Question) -> Tensor:
     return _through(question, deconv)
 
 
-def _through(question: Question, rule: object) -> Tensor:
-    with rerouted(rule) as seen:  # type: ignore[arg-type]
+def _through(question: Question, rule: Rule) -> Tensor:
+    with rerouted(rule) as seen:
         attribution = question.gradients(question.x)
     if not seen.count:
         raise UsageError(
