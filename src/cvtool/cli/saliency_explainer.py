@@ -304,21 +304,22 @@ class Explaining:
 
     def _report(self, given: Input, destination: Destination, answer: Answer, seconds: float) -> None:
         first = answer.explanations[0]
-        facts = [_facts(*each) for each in zip(answer.explanations, answer.evaluations, strict=True)]
-        found: dict[str, Any] = facts[0] if answer.name != ALL else {"method": ALL, "methods": facts}
-        self.console.result(
-            "saliency",
-            input=given.name,
-            output=destination.name,
-            model=self.model_name,
-            device=str(self.explainer.model.device),
-            seed=self.request.options.seed,
-            seconds=round(seconds, 3),
-            target=_public(first.target),
-            contrast=None if first.contrast is None else _public(first.contrast),
-            predictions=[asdict(each) for each in first.predictions],
-            **found,
-        )
+        if self.console.json:  # finding the box takes a quarter of a second of imports
+            facts = [_facts(*each) for each in zip(answer.explanations, answer.evaluations, strict=True)]
+            found: dict[str, Any] = facts[0] if answer.name != ALL else {"method": ALL, "methods": facts}
+            self.console.result(
+                "saliency",
+                input=given.name,
+                output=destination.name,
+                model=self.model_name,
+                device=str(self.explainer.model.device),
+                seed=self.request.options.seed,
+                seconds=round(seconds, 3),
+                target=_public(first.target),
+                contrast=None if first.contrast is None else _public(first.contrast),
+                predictions=[asdict(each) for each in first.predictions],
+                **found,
+            )
         layer = f", layer {first.layer}" if first.layer and answer.name != ALL else ""
         name = f"{AUTO}: {first.method.value}" if answer.name == AUTO else answer.name
         self.console.say(
