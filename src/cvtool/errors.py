@@ -73,6 +73,15 @@ class Interrupted(CvtoolError):
     exit_code = 130
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out, in Python, NumPy or torch, on any device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    # torch on the CPU raises a plain RuntimeError.
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "not enough memory" in text)
+
+
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """The names most like `name`, best first: those spelled alike, then those that contain it."""
     folded = {candidate.casefold(): candidate for candidate in known}

@@ -226,6 +226,24 @@ def test_occlusion(request, ask, noise, in_pixels, name, patch):
     assert relative(found, wanted[:, 0]) < CLOSE
 
 
+def test_rise_against_its_definition(small, ask, noise):
+    """Equation 6 of the paper for each picture by itself, mask after mask, over the masks' real sum."""
+    from cvtool.saliency.methods.covering import random_mask
+    from cvtool.tensors import seeded
+
+    x, generator = noise(), seeded(0)
+    masks = [random_mask(32, 32, generator) for _ in range(20)]
+    wanted = []
+    for picture, target in zip(x, TARGETS, strict=True):
+        mean = picture.mean((1, 2), keepdim=True)
+        weighed = torch.zeros(32, 32)
+        for mask in masks:
+            seen = mean * (1 - mask) + picture * mask
+            weighed += small.module(small.normalize(seen[None])).softmax(1)[0, target] * mask
+        wanted.append(weighed / sum(masks))
+    assert relative(ask("rise", small, x, TARGETS, samples=20, batch=7)[0], torch.stack(wanted)) < CLOSE
+
+
 def test_xrai_collects_as_the_authors_do():
     """Their code, given the same attribution and the same segments."""
     theirs = pytest.importorskip("saliency.core.xrai")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
 
 from cvtool.cli.console import Console
-from cvtool.cli.failures import explain, is_out_of_memory
-from cvtool.errors import BadInputError, CvtoolError, GoalNotReachedError
+from cvtool.cli.failures import explain
+from cvtool.errors import BadInputError, CvtoolError, GoalNotReachedError, is_out_of_memory
 
 
 class Named(Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import typer
 
-from cvtool.errors import CvtoolError, GoalNotReachedError, Interrupted
+from cvtool.errors import CvtoolError, GoalNotReachedError, Interrupted, is_out_of_memory
 
 # Typer may carry its own copy of Click, so the base classes are reached through the name Typer makes public:
 # BadParameter → UsageError → ClickException.
@@ -55,15 +55,6 @@ def explain(error: BaseException) -> Failure:
         return Failure(f"{error.strerror}:{where} --debug shows where this came up.", UNEXPECTED)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return Failure(f"unexpected failure: {what}. Run again with --debug for the traceback.", UNEXPECTED)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out, in Python, NumPy or torch, on any device."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    # torch on the CPU raises a plain RuntimeError.
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "not enough memory" in text)
 
 
 def _usage_message(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import check_writable, plan_outputs, result_name
-from cvtool.cli.saliency_explainer import Explaining, Request
+from cvtool.cli.saliency_explainer import ALL, AUTO, Explaining, Request
 from cvtool.cli.saliency_raw import Raw
 from cvtool.errors import UnknownNameError, UsageError
 from cvtool.models.cards import DEFAULT_MODEL
@@ -21,7 +21,6 @@ from cvtool.saliency.options import Baseline, Method, Reduce, Resize, SaliencyOp
 
 DEFAULTS = SaliencyOptions()
 DEFAULT_PRECISION = shared.Precision(DEFAULTS.precision)
-ALL, AUTO = "all", "auto"
 NAMES = [*(method.value for method in Method), ALL, AUTO]
 BY_METHOD = "the method's"
 

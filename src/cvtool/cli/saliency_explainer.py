@@ -182,14 +182,17 @@ class Explaining:
         if name not in (ALL, AUTO):
             found = self._explain(Method(name), numbers)
             return [self._answer(name, [each]) for each in found]
-        by_method = []
+        by_method, refused = [], UsageError("No method fits this network.")
         for method in Method:
             if name == AUTO and METHODS[method].slow:
                 continue
             try:
                 by_method.append(self._explain(method, numbers))
             except UsageError as error:
+                refused = error
                 self.console.detail(f"{method.value} is left out: {error}")
+        if not by_method:
+            raise refused
         by_picture = [list(each) for each in zip(*by_method, strict=True)]
         if name == ALL:
             return [self._answer(name, each) for each in by_picture]

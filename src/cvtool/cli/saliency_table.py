@@ -21,6 +21,7 @@ MEASURES = ("score", "insertion_auc", "deletion_auc", "stability", "sanity_corre
 
 def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, Any]]:
     """One row per method, best first by insertion − deletion; each measure as mean, low and high of 95 %."""
+    from cvtool.saliency.evaluation import verdict
     from cvtool.saliency.statistics import mean_and_interval
 
     by_method: dict[str, list[Evaluation]] = defaultdict(list)
@@ -34,7 +35,7 @@ def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, A
             row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
         errors = [each.completeness_error for each in evaluations if each.completeness_error is not None]
         row["completeness_error"] = max(errors) if errors else None
-        row["verdict"] = max(evaluations, key=lambda each: each.sanity_correlation).verdict
+        row["verdict"] = verdict(row["sanity_correlation"])
         rows.append(row)
     return sorted(rows, key=lambda row: -row["score"])
 

@@ -53,9 +53,14 @@ class Evaluation:
     @property
     def verdict(self) -> str:
         """What the shuffled network says about the map, in words."""
-        if self.sanity_correlation > SAME:
-            return "follows the edges of the picture, not the model"
-        return "depends on what the model has learned"
+        return verdict(self.sanity_correlation)
+
+
+def verdict(sanity_correlation: float) -> str:
+    """What a rank correlation with the map of the shuffled network says, in words."""
+    if sanity_correlation > SAME:
+        return "follows the edges of the picture, not the model"
+    return "depends on what the model has learned"
 
 
 def evaluate(explanation: Explanation, explainer: Explainer, forgetful: Explainer) -> Evaluation:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvtool.errors import UsageError
+from cvtool.errors import UsageError, is_out_of_memory
 from cvtool.models.folding import fold_batch_norm
 from cvtool.models.imagenet import classes
 from cvtool.models.loader import Model
@@ -163,7 +163,7 @@ def explain_framed(
     try:
         return _explain_once(jobs, model, options, target, contrast, baseline, progress)
     except (RuntimeError, MemoryError) as error:
-        if options.batch == 1 or not _out_of_memory(error):
+        if options.batch == 1 or not is_out_of_memory(error):
             raise
     if model.device.type == "cuda":
         torch.cuda.empty_cache()
@@ -173,12 +173,6 @@ def explain_framed(
         part = jobs[start : start + smaller.batch]
         found += explain_framed(part, model, smaller, target, contrast, baseline, progress)
     return found
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def _explain_once(
