@@ -84,6 +84,16 @@ def saliency(
             "--samples", metavar="N", min=1, show_default=BY_METHOD, help="Number of noisy copies, or of RISE's masks."
         ),
     ] = DEFAULTS.samples,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps",
+            metavar="N",
+            min=1,
+            help="Points of integrated gradients; tripled until the sum is right to 1 %, or there are "
+            f"{DEFAULTS.most_steps}.",
+        ),
+    ] = DEFAULTS.steps,
     noise: Annotated[
         float,
         typer.Option(
@@ -135,8 +145,14 @@ def saliency(
         bool, typer.Option("--same-scale", show_default="off", help="One colour scale for all pictures of a method.")
     ] = False,
     batch: Annotated[
-        int,
-        typer.Option("--batch", metavar="N", min=1, help="Network inputs at a time; halved when memory runs out."),
+        int | None,
+        typer.Option(
+            "--batch",
+            metavar="N",
+            min=1,
+            show_default="the device's",
+            help="Network inputs at a time; halved when memory runs out.",
+        ),
     ] = DEFAULTS.batch,
     recursive: shared.Recursive = False,
     model: shared.Model = DEFAULT_MODEL,
@@ -162,6 +178,8 @@ def saliency(
         reduce=reduce,
         resize=resize,
         samples=samples,
+        steps=steps,
+        most_steps=max(steps, DEFAULTS.most_steps),
         noise=noise,
         baseline=Baseline(baseline) if named else None,
         layer=layer,

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from cvtool.saliency.service import Explainer, Explanation
 
 ALL, AUTO = "all", "auto"
+MOST_TOGETHER = 64
+"""Pictures that are read before they are explained, unless told otherwise: what a GPU takes at a time."""
 WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method"})
 
 
@@ -155,7 +157,7 @@ class Explaining:
     def _compute(self, start: int) -> None:
         """Read and explain the next pictures together."""
         options = self.request.options
-        together = len(self.inputs) if self.request.same_scale else options.batch
+        together = len(self.inputs) if self.request.same_scale else options.batch or MOST_TOGETHER
         numbers = []
         for number in range(start, min(len(self.inputs), start + together)):
             try:

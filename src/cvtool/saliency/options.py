@@ -66,14 +66,15 @@ class SaliencyOptions:
             on, ``stretch`` the whole picture as a square.
         samples: noisy copies (smoothgrad, …) or masks (RISE); None asks the method.
         noise: standard deviation of the noise, as a share of the picture's range of values.
-        steps: points on the path of integrated gradients, doubled until `tolerance` is met.
-        most_steps: where the doubling ends.
+        steps: points on the path of integrated gradients, tripled until `tolerance` is met.
+        most_steps: where the tripling ends.
+        crowding: the points lie at t**crowding of the path, t even; 1 spaces them evenly, as other libraries do.
         tolerance: largest relative completeness error of integrated gradients that needs no more points.
         baseline: None asks the method.
         patch: side of the square that occlusion covers, as a share of the network input's side.
         layer: whose activations class activation maps weigh; None probes for it.
         top_k: number of predictions that are reported.
-        batch: network inputs at a time; halved when memory runs out.
+        batch: network inputs at a time, halved when memory runs out; None asks the device.
         seed: seed of everything random.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
     """
@@ -84,12 +85,13 @@ class SaliencyOptions:
     samples: int | None = None
     noise: float = 0.15
     steps: int = 64
-    most_steps: int = 512
+    most_steps: int = 576
+    crowding: float = 2.0
     tolerance: float = 0.01
     baseline: Baseline | None = None
     patch: float = 1 / 15
     layer: str | None = None
     top_k: int = 5
-    batch: int = 16
+    batch: int | None = None
     seed: int = 0
     precision: str = "auto"

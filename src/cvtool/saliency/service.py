@@ -19,7 +19,7 @@ from cvtool.progress import Progress, silent
 from cvtool.saliency.framing import Frame, back, frame_for, shown, takes_any_size
 from cvtool.saliency.methods import METHODS
 from cvtool.saliency.options import Method, Reduce, SaliencyOptions
-from cvtool.saliency.question import Question, probabilities
+from cvtool.saliency.question import Question, batch_of, probabilities
 from cvtool.saliency.registry import reduced
 from cvtool.tensors import to_tensor
 
@@ -122,7 +122,7 @@ def explain(
     card = explainer.model.card
     frames = [frame_for(each.shape[0], each.shape[1], card, options.resize, explainer.any_size) for each in pictures]
     results: dict[int, Explanation] = {}
-    for numbers in _alike(frames, options.batch):
+    for numbers in _alike(frames, batch_of(options, explainer.model.device)):
         jobs = [(pictures[number], frames[number]) for number in numbers]
         found = explain_framed(jobs, explainer.model, options, target, contrast, baseline, progress)
         results.update(zip(numbers, found, strict=True))
@@ -163,14 +163,15 @@ def explain_framed(
     try:
         return _explain_once(jobs, model, options, target, contrast, baseline, progress)
     except (RuntimeError, MemoryError) as error:
-        if options.batch == 1 or not is_out_of_memory(error):
+        batch = batch_of(options, model.device)
+        if batch == 1 or not is_out_of_memory(error):
             raise
     if model.device.type == "cuda":
         torch.cuda.empty_cache()
-    smaller = replace(options, batch=options.batch // 2)
+    smaller = replace(options, batch=batch // 2)
     found = []
-    for start in range(0, len(jobs), smaller.batch):
-        part = jobs[start : start + smaller.batch]
+    for start in range(0, len(jobs), batch // 2):
+        part = jobs[start : start + batch // 2]
         found += explain_framed(part, model, smaller, target, contrast, baseline, progress)
     return found
 

@@ -22,39 +22,50 @@ from cvtool.saliency.registry import Needs, saliency_method
 def integrated_gradients(question: Question) -> Tensor:
     """(x − baseline) times the mean gradient on the straight way between; sums to the difference of their scores.
 
-    The way is sampled at midpoints, twice as many until the sum is right to `options.tolerance`. Each picture has its
-    own number of points, which does not depend on its company.
+    The way is sampled at midpoints, three times as many until the sum is right to `options.tolerance`: the old
+    midpoints are every third of the new. Each picture has its own number of points, which does not depend on its
+    company. Differs from the usual even points: they crowd towards the baseline (`options.crowding`), where the
+    gradient changes most, and so come to the same sum with a third of the points.
     """
+    options = question.options
     baseline = question.baseline(Baseline.black)
     difference = question.scores(question.x) - question.scores(baseline)
-    attribution = torch.zeros_like(question.x)
+    total, attribution = torch.zeros_like(question.x), torch.zeros_like(question.x)
     errors = torch.full_like(difference, torch.inf)
     used = torch.zeros_like(difference)
-    steps = question.options.steps
+    steps = options.steps
+    numbers = torch.arange(steps)
     while True:
-        open_ones = (errors > question.options.tolerance).nonzero()[:, 0]
-        part = question.only(open_ones)
-        attribution[open_ones] = (part.x - baseline[open_ones]) * mean_gradient(part, baseline[open_ones], steps)
+        open_ones = (errors > options.tolerance).nonzero()[:, 0]
+        part, start = question.only(open_ones), baseline[open_ones]
+        total[open_ones] += sum_of_gradients(part, start, (numbers + 0.5) / steps)
+        attribution[open_ones] = (part.x - start) * total[open_ones] / steps
         missing = attribution[open_ones].sum((1, 2, 3)) - difference[open_ones]
         errors[open_ones] = missing.abs() / difference[open_ones].abs().clamp_min(1e-6)
         used[open_ones] = steps
-        steps *= 2
-        if steps > question.options.most_steps or (errors <= question.options.tolerance).all():
+        steps *= 3
+        numbers = torch.arange(steps)
+        numbers = numbers[numbers % 3 != 1]  # the others have been asked
+        if steps > options.most_steps or (errors <= options.tolerance).all():
             break
     question.notes.update(completeness_error=errors.tolist(), steps=used.tolist())
     return attribution
 
 
-def mean_gradient(question: Question, baseline: Tensor, steps: int) -> Tensor:
-    """The mean of the gradients at the midpoints of `steps` equal pieces of the way from `baseline` to the pictures."""
-    total = torch.zeros_like(question.x)
-    done = 0
-    for count in question.rounds(steps, f"{steps} points"):
-        places = (torch.arange(done, done + count, device=total.device, dtype=total.dtype) + 0.5) / steps
-        points = baseline + places.view(-1, 1, 1, 1, 1) * (question.x - baseline)
-        total += in_rounds(question.gradients(points.flatten(0, 1)), count).sum(0)
+def sum_of_gradients(question: Question, baseline: Tensor, places: Tensor) -> Tensor:
+    """The sum of the gradients at t^c of the way from `baseline` to the pictures, for `places` t, each times its share.
+
+    With c = `options.crowding` the share is c · t^(c − 1), the length of way that a point stands for.
+    """
+    crowding, total, done = question.options.crowding, torch.zeros_like(question.x), 0
+    places = places.to(total)
+    for count in question.rounds(len(places), f"{len(places)} points"):
+        now = places[done : done + count].view(-1, 1, 1, 1, 1)
+        points = baseline + now**crowding * (question.x - baseline)
+        gradients = in_rounds(question.gradients(points.flatten(0, 1)), count)
+        total += (crowding * now ** (crowding - 1) * gradients).sum(0)
         done += count
-    return total / steps
+    return total
 
 
 def between_black_and_white(question: Question) -> Tensor:
