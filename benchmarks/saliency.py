@@ -1,11 +1,11 @@
 """Saliency against captum, pytorch-grad-cam and xaitk-saliency on the same network, pictures and machine.
 
-    python benchmarks/saliency.py            # 32 pictures, occlusion and RISE 4; about a quarter of an hour
+    python benchmarks/saliency.py            # 32 pictures, occlusion and RISE 4; about half an hour
     python benchmarks/saliency.py --pictures 2
 
 Every contestant runs in a process of its own: it loads the network, explains one picture to warm up, then the others
-one after the other. All take as many samples, points, patches and masks, and send as many pictures at a time through
-the network as suits this processor best, the peers' included. Ours begins with the network as it was loaded.
+one after the other. All take as many samples, points, patches and masks. Peers are called as their documentation shows;
+"in batches" is captum told to send as many pictures at a time through the network as ours does by itself.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ ASSETS = Path(__file__).resolve().parent.parent / "assets" / "photos"
 RESULTS = Path(__file__).resolve().parent / "results"
 MODEL = "efficientnet-lite0"
 BATCH, SAMPLES, STEPS, MASKS = 8, 50, 64, 1000
+BATCHED = "captum in batches"
 SLOW = {"occlusion", "rise"}
 PAIRS = [
     ("gradient", "captum"),
     ("smoothgrad", "captum"),
+    ("smoothgrad", BATCHED),
     ("integrated-gradients", "captum"),
+    ("integrated-gradients", BATCHED),
     ("occlusion", "captum"),
+    ("occlusion", BATCHED),
     ("rise", "xaitk-saliency"),
     ("grad-cam", "captum"),
     ("grad-cam", "grad-cam"),
@@ -115,22 +119,26 @@ def theirs(method: str, library: str) -> Callable[[Any], None]:
         return xaitk_rise(module)
     import captum.attr as captum
 
+    batched = library == BATCHED
     if method == "gradient":
         return lambda x: captum.Saliency(module).attribute(x, target=target(x))
     if method == "smoothgrad":
         tunnel = captum.NoiseTunnel(captum.Saliency(module))
+        size = BATCH if batched else None
         return lambda x: tunnel.attribute(
-            x, nt_samples=SAMPLES, nt_samples_batch_size=BATCH, stdevs=0.15, target=target(x)
+            x, nt_samples=SAMPLES, nt_samples_batch_size=size, stdevs=0.15, target=target(x)
         )
     if method == "integrated-gradients":
         path = captum.IntegratedGradients(module)
+        size = BATCH if batched else None
         return lambda x: path.attribute(
-            x, target=target(x), n_steps=STEPS, method="riemann_middle", internal_batch_size=BATCH
+            x, target=target(x), n_steps=STEPS, method="riemann_middle", internal_batch_size=size
         )
     if method == "occlusion":
         cover = captum.Occlusion(module)
+        size = BATCH if batched else 1
         return lambda x: cover.attribute(
-            x, (3, 15, 15), (3, 7, 7), float(x.mean()), target(x), perturbations_per_eval=BATCH
+            x, (3, 15, 15), (3, 7, 7), float(x.mean()), target(x), perturbations_per_eval=size
         )
     cam = captum.LayerGradCam(module, layer)
     return lambda x: captum.LayerAttribution.interpolate(cam.attribute(x, target(x)), (224, 224))
@@ -204,9 +212,12 @@ def table(count: int) -> str:
         "| method | peer | pictures | cvtool, s a picture | peer, s a picture | times faster | cvtool, MB | peer, MB |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
+    own: dict[str, tuple[float, float]] = {}
     for method, library in PAIRS:
         number = max(1, count // 8) if method in SLOW else count
-        ours_seconds, ours_peak = measured(method, "cvtool", number)
+        if method not in own:
+            own[method] = measured(method, "cvtool", number)
+        ours_seconds, ours_peak = own[method]
         seconds, peak = measured(method, library, number)
         print(f"{method}: {ours_seconds:.3f} s, {library} {seconds:.3f} s", file=sys.stderr)
         lines.append(

@@ -253,3 +253,39 @@ def test_a_baseline_from_a_file(cvtool, photo: Path) -> None:
     np.testing.assert_allclose(np.load("white.npy"), np.load("white.png.npy"), atol=1e-5)
     cvtool("saliency", "tabby.png", "--method", "rise", "--samples", 8, "--raw", "mean.npy", "-o", "map.png")
     assert not np.allclose(np.load("white.npy"), np.load("mean.npy"), atol=1e-3)
+
+
+def test_boxes(cvtool, photos: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of three pictures has a box, around everything: whatever the map, it points there."""
+    monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 5)
+    (here / "a.xml").write_text(
+        "<annotation><size><width>1200</width><height>800</height></size><object><name>cat</name><bndbox><xmin>1</xmin>"
+        "<ymin>1</ymin><xmax>1200</xmax><ymax>800</ymax></bndbox></object></annotation>"
+    )
+    asked = ("saliency", "photos", "--evaluate", "--boxes", "voc:.", "-o", "out")
+    done = cvtool(*asked, "--method", "gradient,grad-cam", "--table", "t.json")
+    rows = json.loads(Path("t.json").read_text())
+    assert [(row["pointing"], row["energy_inside"], row["box_area"]) for row in rows] == [(1, 1, 1)] * 2
+    assert "points" in done.out
+    found = lines(cvtool(*asked, "--json"))
+    assert [each.get("pointing") for each in found] == [1, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--boxes", "voc:."), 2, "--evaluate"),
+        (("--boxes", "yolo:.", "--evaluate"), 2, "coco:DIR"),
+        (("--boxes", "coco:.", "--evaluate"), 3, "instances"),
+        (("--boxes", "voc:boxes", "--evaluate"), 2, "None of the pictures"),
+    ],
+)
+def test_boxes_that_cannot_be_used(cvtool, photo: Path, here: Path, words, code, said) -> None:
+    (here / "boxes").mkdir()
+    (here / "boxes/other.xml").write_text(
+        "<annotation><size><width>9</width><height>9</height></size><object><name>cat</name><bndbox><xmin>1</xmin>"
+        "<ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object></annotation>"
+    )
+    done = cvtool("saliency", "tabby.png", *words)
+    assert (done.code, done.err.count("\n")) == (code, 1)
+    assert said in done.err

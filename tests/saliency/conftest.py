@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from cvtool.bundled import find_asset
 from cvtool.images import read_picture
-from cvtool.models.cards import CARDS
+from cvtool.models.cards import CARDS, Resize
+from cvtool.models.framing import frame_for, shown
 from cvtool.models.loader import Model, load
-from cvtool.saliency.framing import frame_for, shown
 from cvtool.saliency.methods import METHODS
-from cvtool.saliency.options import Method, Resize, SaliencyOptions
+from cvtool.saliency.options import Method, SaliencyOptions
 from cvtool.saliency.question import Question
 from cvtool.saliency.service import Explainer
 from cvtool.tensors import to_tensor

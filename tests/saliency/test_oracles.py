@@ -49,7 +49,15 @@ def test_integrated_gradients(case, ask, in_pixels, baseline):
     from cvtool.saliency.options import Baseline
 
     found, question = ask(
-        "integrated-gradients", model, x, targets, steps=16, most_steps=16, crowding=1, baseline=Baseline(baseline), batch=8
+        "integrated-gradients",
+        model,
+        x,
+        targets,
+        steps=16,
+        most_steps=16,
+        crowding=1,
+        baseline=Baseline(baseline),
+        batch=8,
     )
     nothing = {
         "black": torch.zeros_like(x),

@@ -13,11 +13,12 @@ from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import check_writable, plan_outputs, result_name
-from cvtool.cli.saliency_explainer import ALL, AUTO, Explaining, Request
+from cvtool.cli.saliency_explainer import Explaining, Request
 from cvtool.cli.saliency_raw import Raw
+from cvtool.cli.saliency_report import ALL, AUTO
 from cvtool.errors import UnknownNameError, UsageError
-from cvtool.models.cards import DEFAULT_MODEL
-from cvtool.saliency.options import Baseline, Method, Reduce, Resize, SaliencyOptions
+from cvtool.models.cards import DEFAULT_MODEL, Resize
+from cvtool.saliency.options import Baseline, Method, Reduce, SaliencyOptions
 
 DEFAULTS = SaliencyOptions()
 DEFAULT_PRECISION = shared.Precision(DEFAULTS.precision)
@@ -126,6 +127,16 @@ def saliency(
             help="Also measure the map: insertion, deletion, completeness, other seeds, shuffled weights.",
         ),
     ] = False,
+    boxes: Annotated[
+        str | None,
+        typer.Option(
+            "--boxes",
+            metavar="coco:DIR|voc:DIR",
+            show_default="none",
+            help="Boxes around the objects: --evaluate then also plays the pointing game and measures the map's share "
+            "inside them.",
+        ),
+    ] = None,
     raw: Annotated[
         Path | None,
         typer.Option(
@@ -198,8 +209,9 @@ def saliency(
         json=json,
         collected=any(given.collected for given in inputs),
     )
-    if table is not None and not evaluate:
-        raise UsageError("--table writes what --evaluate measures. Give both.")
+    for option, value in (("--table", table), ("--boxes", boxes)):
+        if value is not None and not evaluate:
+            raise UsageError(f"{option} is for what --evaluate measures. Give both.")
     for option, path, suffixes in (("--raw", raw, Raw.SUFFIXES), ("--table", table, (".csv", ".json"))):
         if path is not None:
             if path.suffix.lower() not in suffixes:
@@ -213,7 +225,7 @@ def saliency(
     work = Explaining(
         context=context,
         console=console,
-        request=Request(tuple(methods), options, target, contrast, baseline_file, view, evaluate, same_scale),
+        request=Request(tuple(methods), options, target, contrast, baseline_file, view, evaluate, boxes, same_scale),
         inputs=tuple(inputs),
         destinations=tuple(destinations),
         model_name=model,

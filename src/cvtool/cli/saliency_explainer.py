@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from cvtool.cli.inputs import Input, read_input
 from cvtool.cli.outputs import Destination
 from cvtool.cli.repeat import command_line
 from cvtool.cli.saliency_raw import Raw
+from cvtool.cli.saliency_report import ALL, AUTO, Answer, facts, names_of, sentence
+from cvtool.cli.targets import class_index
 from cvtool.errors import BadInputError, UsageError
 from cvtool.saliency.options import Method, SaliencyOptions
 
@@ -26,13 +28,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from cvtool.annotations import Boxes, LabelledBox
     from cvtool.saliency.evaluation import Evaluation
     from cvtool.saliency.service import Explainer, Explanation
 
-ALL, AUTO = "all", "auto"
 MOST_TOGETHER = 64
 """Pictures that are read before they are explained, unless told otherwise: what a GPU takes at a time."""
-WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method"})
+WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method", "boxes"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Request:
     baseline: Path | None
     view: Enum
     evaluate: bool
+    boxes: str | None
     same_scale: bool
 
 
@@ -55,15 +58,6 @@ class Read:
 
     pixels: NDArray[np.float32]
     digest: str
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What one method, or ``all`` or ``auto``, found for one picture: one map, or for ``all`` several."""
-
-    name: str
-    explanations: tuple[Explanation, ...]
-    evaluations: tuple[Evaluation | None, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +99,8 @@ class Explaining:
 
     @cached_property
     def _classes(self) -> tuple[int | None, int | None]:
-        return self._class(self.request.target), self._class(self.request.contrast)
+        card = self.explainer.model.card
+        return class_index(self.request.target, card), class_index(self.request.contrast, card)
 
     @cached_property
     def _baseline(self) -> NDArray[np.float32] | None:
@@ -113,12 +108,21 @@ class Explaining:
 
         return None if self.request.baseline is None else flatten(read_picture(self.request.baseline))
 
+    @cached_property
+    def _boxes(self) -> Boxes:
+        from cvtool.annotations import read_boxes
+
+        return {} if self.request.boxes is None else read_boxes(self.request.boxes)
+
     def prepare(self) -> None:
-        """Refuse before any work what one of the methods would refuse after that of the others.
+        """Refuse before any work what would be refused after it.
 
         Raises:
-            UsageError: a contrast for a method that knows none.
+            UsageError: a contrast for a method that knows none, or boxes of other pictures.
+            BadInputError: the boxes cannot be read.
         """
+        if self.request.boxes is not None and not any(given.stem in self._boxes for given in self.inputs):
+            raise UsageError(f"None of the pictures has boxes in '{self.request.boxes}'. The files' names must agree.")
         if self.request.contrast is None:
             return
         from cvtool.saliency.service import check_contrast
@@ -183,7 +187,7 @@ class Explaining:
 
         if name not in (ALL, AUTO):
             found = self._explain(Method(name), numbers)
-            return [self._answer(name, [each]) for each in found]
+            return [self._answer(name, [each], number) for each, number in zip(found, numbers, strict=True)]
         by_method, refused = [], UsageError("No method fits this network.")
         for method in Method:
             if name == AUTO and METHODS[method].slow:
@@ -196,11 +200,10 @@ class Explaining:
         if not by_method:
             raise refused
         by_picture = [list(each) for each in zip(*by_method, strict=True)]
-        if name == ALL:
-            return [self._answer(name, each) for each in by_picture]
-        return [self._best(each) for each in by_picture]
+        answer = self._best if name == AUTO else partial(self._answer, name)
+        return [answer(each, number) for each, number in zip(by_picture, numbers, strict=True)]
 
-    def _best(self, explanations: Sequence[Explanation]) -> Answer:
+    def _best(self, explanations: Sequence[Explanation], number: int) -> Answer:
         """The map with the highest insertion − deletion."""
         from cvtool.saliency.evaluation import insertion_and_deletion
 
@@ -210,14 +213,23 @@ class Explaining:
             scores.append(insertion - deletion)
             self.console.detail(f"{each.method.value}: insertion {insertion:.3f}, deletion {deletion:.3f}")
         winner = explanations[scores.index(max(scores))]
-        return self._answer(AUTO, [winner], measure=True)
+        return self._answer(AUTO, [winner], number)
 
-    def _answer(self, name: str, explanations: Sequence[Explanation], measure: bool = False) -> Answer:
+    def _answer(self, name: str, explanations: Sequence[Explanation], number: int) -> Answer:
+        """With its measures, if they are wanted; ``auto`` always shows them."""
         from cvtool.saliency.evaluation import evaluate
 
-        measured = self.request.evaluate or measure
-        evaluations = [evaluate(each, self.explainer, self._forgetful) if measured else None for each in explanations]
+        if not self.request.evaluate and name != AUTO:
+            return Answer(name, tuple(explanations), (None,) * len(explanations))
+        boxes = self._boxes_for(self.inputs[number], explanations[0])
+        evaluations = [evaluate(each, self.explainer, self._forgetful, boxes) for each in explanations]
         return Answer(name, tuple(explanations), tuple(evaluations))
+
+    def _boxes_for(self, given: Input, explanation: Explanation) -> tuple[LabelledBox, ...]:
+        """Of the objects of the target's class if there are such, else of all objects."""
+        from cvtool.annotations import boxes_of
+
+        return boxes_of(names_of(explanation.target), self._boxes.get(given.stem, ()))
 
     def _explain(self, method: Method, numbers: Sequence[int]) -> list[Explanation]:
         from cvtool.saliency.service import explain
@@ -233,19 +245,6 @@ class Explaining:
                 baseline=self._baseline,
                 progress=progress,
             )
-
-    def _class(self, text: str | None) -> int | None:
-        """The index of a class: of ImageNet's by any name, of another network's by its number."""
-        if text is None:
-            return None
-        card = self.explainer.model.card
-        if card.classes == 1000:
-            from cvtool.models.imagenet import find_class
-
-            return find_class(text).index
-        if not text.strip().isdigit() or int(text) >= card.classes:
-            raise UsageError(f"'{card.name}' knows its {card.classes} classes by number only, 0 to {card.classes - 1}.")
-        return int(text)
 
     def _scale(self, explanation: Explanation) -> float:
         from cvtool.saliency.views import scale_of
@@ -309,9 +308,7 @@ class Explaining:
 
     def _report(self, given: Input, destination: Destination, answer: Answer, seconds: float) -> None:
         first = answer.explanations[0]
-        if self.console.json:  # finding the box takes a quarter of a second of imports
-            facts = [_facts(*each) for each in zip(answer.explanations, answer.evaluations, strict=True)]
-            found: dict[str, Any] = facts[0] if answer.name != ALL else {"method": ALL, "methods": facts}
+        if self.console.json:
             self.console.result(
                 "saliency",
                 input=given.name,
@@ -320,10 +317,7 @@ class Explaining:
                 device=str(self.explainer.model.device),
                 seed=self.request.options.seed,
                 seconds=round(seconds, 3),
-                target=_public(first.target),
-                contrast=None if first.contrast is None else _public(first.contrast),
-                predictions=[asdict(each) for each in first.predictions],
-                **found,
+                **facts(answer),
             )
         layer = f", layer {first.layer}" if first.layer and answer.name != ALL else ""
         name = f"{AUTO}: {first.method.value}" if answer.name == AUTO else answer.name
@@ -332,7 +326,7 @@ class Explaining:
         )
         evaluation = answer.evaluations[0]
         if evaluation is not None and answer.name != ALL:
-            self.console.say(_sentence(evaluation))
+            self.console.say(sentence(evaluation))
 
     def _note(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> str:
         """The provenance of one picture, as text."""
@@ -360,28 +354,3 @@ class Explaining:
             device=str(self.explainer.model.device),
             seed=self.request.options.seed,
         ).to_json()
-
-
-def _public(prediction: Any) -> dict[str, Any]:
-    return {name: getattr(prediction, name) for name in ("index", "name", "probability")}
-
-
-def _facts(explanation: Explanation, evaluation: Evaluation | None) -> dict[str, Any]:
-    """What JSON tells of one map."""
-    from cvtool.saliency.boxes import strongest_box
-
-    facts: dict[str, Any] = {"method": explanation.method.value, "box": list(strongest_box(explanation.map))}
-    facts |= {"layer": explanation.layer, **explanation.facts}
-    if evaluation is not None:
-        facts |= {name: value for name, value in asdict(evaluation).items() if value is not None}
-        facts["verdict"] = evaluation.verdict
-    return facts
-
-
-def _sentence(evaluation: Evaluation) -> str:
-    parts = [f"insertion {evaluation.insertion_auc:.3f}", f"deletion {evaluation.deletion_auc:.3f}"]
-    if evaluation.completeness_error is not None:
-        parts.append(f"completeness error {evaluation.completeness_error:.2%}")
-    parts.append(f"other seeds {evaluation.stability:.2f}")
-    parts.append(f"shuffled weights {evaluation.sanity_correlation:.2f}: {evaluation.verdict}")
-    return "  " + ", ".join(parts)

@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from cvtool.saliency.evaluation import Evaluation
 
 MEASURES = ("score", "insertion_auc", "deletion_auc", "stability", "sanity_correlation", "sanity_ssim")
+BY_BOXES = ("pointing", "energy_inside", "box_area")
 
 
 def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, Any]]:
-    """One row per method, best first by insertion − deletion; each measure as mean, low and high of 95 %."""
+    """One row per method, best first by insertion − deletion; each measure as mean, low and high of 95 %.
+
+    Measures against boxes are means over the pictures that have some.
+    """
     from cvtool.saliency.evaluation import verdict
     from cvtool.saliency.statistics import mean_and_interval
 
@@ -30,8 +34,10 @@ def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, A
     rows = []
     for method, evaluations in by_method.items():
         row: dict[str, Any] = {"method": method, "pictures": len(evaluations)}
-        for measure in MEASURES:
-            mean, low, high = mean_and_interval([getattr(each, measure) for each in evaluations])
+        boxed = [each for each in evaluations if each.pointing is not None]
+        for measure in (*MEASURES, *(BY_BOXES if boxed else ())):
+            measured_ones = boxed if measure in BY_BOXES else evaluations
+            mean, low, high = mean_and_interval([getattr(each, measure) for each in measured_ones])
             row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
         errors = [each.completeness_error for each in evaluations if each.completeness_error is not None]
         row["completeness_error"] = max(errors) if errors else None
@@ -44,7 +50,9 @@ def show_ranking(measured: Sequence[tuple[str, str, Evaluation]], path: Path | N
     """Print the ranking, and write it to `path` if there is one."""
     rows = ranking(measured)
     if not console.json and not console.quiet:
-        header = ("method", "pictures", "insertion − deletion", "insertion", "deletion", "seeds", "shuffled")
+        header = ["method", "pictures", "insertion − deletion", "insertion", "deletion", "seeds", "shuffled"]
+        if BY_BOXES[0] in rows[0]:
+            header += ["points", "inside", "of area"]
         console.table([_cells(row) for row in rows], header)
     if path is None:
         return
@@ -64,6 +72,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         *(interval(measure) for measure in ("score", "insertion_auc", "deletion_auc")),
         f"{row['stability']:.2f}",
         f"{row['sanity_correlation']:.2f}",
+        *(f"{row[measure]:.0%}" for measure in BY_BOXES if measure in row),
     )
 
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import PurePosixPath
+
+
+class Resize(str, Enum):
+    """How a picture becomes what the network takes."""
+
+    fit = "fit"
+    crop = "crop"
+    stretch = "stretch"
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cvtool.annotations import LabelledBox
+from cvtool.models.framing import as_it_is
 from cvtool.models.loader import Model
-from cvtool.saliency.framing import as_it_is
+from cvtool.saliency.localization import localization
 from cvtool.saliency.methods import METHODS
 from cvtool.saliency.options import SaliencyOptions
 from cvtool.saliency.question import Question, blurred
@@ -36,6 +39,7 @@ class Evaluation:
         sanity_correlation, sanity_ssim: rank correlation and structural similarity of the map's magnitudes with those
             of the network with shuffled weights; lower is better.
         completeness_error: relative; None where the method promises none.
+        pointing, energy_inside, box_area: see `Localization`; None without boxes.
     """
 
     insertion_auc: float
@@ -44,6 +48,9 @@ class Evaluation:
     sanity_correlation: float
     sanity_ssim: float
     completeness_error: float | None
+    pointing: float | None = None
+    energy_inside: float | None = None
+    box_area: float | None = None
 
     @property
     def score(self) -> float:
@@ -63,8 +70,10 @@ def verdict(sanity_correlation: float) -> str:
     return "depends on what the model has learned"
 
 
-def evaluate(explanation: Explanation, explainer: Explainer, forgetful: Explainer) -> Evaluation:
-    """Measure one map; `forgetful` is the same network `shuffled`."""
+def evaluate(
+    explanation: Explanation, explainer: Explainer, forgetful: Explainer, boxes: Sequence[LabelledBox] = ()
+) -> Evaluation:
+    """Measure one map; `forgetful` is the same network `shuffled`, `boxes` are of the target's objects if known."""
     insertion, deletion = insertion_and_deletion(explanation, explainer.model)
     options = explanation.options
     stability = 1.0
@@ -79,6 +88,7 @@ def evaluate(explanation: Explanation, explainer: Explainer, forgetful: Explaine
         rank_correlation(learned, random),
         similarity(learned, random),
         explanation.facts.get("completeness_error"),
+        **(asdict(localization(explanation.map, boxes)) if boxes else {}),
     )
 
 

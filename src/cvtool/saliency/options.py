@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from cvtool.models.cards import Resize
+
 
 class Method(str, Enum):
     """How a score is attributed to pixels."""
@@ -35,14 +37,6 @@ class Reduce(str, Enum):
     max = "max"
     sum = "sum"
     l2 = "l2"
-
-
-class Resize(str, Enum):
-    """How a picture becomes what the network takes."""
-
-    fit = "fit"
-    crop = "crop"
-    stretch = "stretch"
 
 
 class Baseline(str, Enum):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cvtool.models.loader import Model
+from cvtool.models.predictions import probabilities
 from cvtool.progress import Progress, Step, silent
 from cvtool.saliency.options import Baseline, SaliencyOptions
 from cvtool.tensors import autocast, seeded
@@ -115,11 +116,6 @@ class Question:
 def in_rounds(values: Tensor, rounds: int) -> Tensor:
     """(k · N, …) → (k, N, …)."""
     return values.reshape(rounds, -1, *values.shape[1:])
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """(M, K) → (M, K): softmax, or for a network with one output the logistic function."""
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
 
 
 def batch_of(options: SaliencyOptions, device: torch.device) -> int:

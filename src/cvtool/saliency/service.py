@@ -13,28 +13,17 @@ from numpy.typing import NDArray
 
 from cvtool.errors import UsageError, is_out_of_memory
 from cvtool.models.folding import fold_batch_norm
-from cvtool.models.imagenet import classes
+from cvtool.models.framing import Frame, back, frame_for, shown, takes_any_size
 from cvtool.models.loader import Model
+from cvtool.models.predictions import Prediction, best_predictions, check_class, prediction_of, probabilities
 from cvtool.progress import Progress, silent
-from cvtool.saliency.framing import Frame, back, frame_for, shown, takes_any_size
 from cvtool.saliency.methods import METHODS
 from cvtool.saliency.options import Method, Reduce, SaliencyOptions
-from cvtool.saliency.question import Question, batch_of, probabilities
+from cvtool.saliency.question import Question, batch_of
 from cvtool.saliency.registry import reduced
 from cvtool.tensors import to_tensor
 
 Pixels = NDArray[np.float32]
-IMAGENET_CLASSES = 1000
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A class and what the network gives for it."""
-
-    index: int
-    name: str
-    wnid: str | None
-    probability: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +183,8 @@ def _explain_once(
     with torch.no_grad():
         chances = probabilities(asked.logits(x))
     count = chances.shape[1]
-    chosen = chances.argmax(1) if target is None else _known(target, count, chances)
-    other = None if contrast is None else _known(contrast, count, chances)
+    chosen = chances.argmax(1) if target is None else _all_of(check_class(target, count), chances)
+    other = None if contrast is None else _all_of(check_class(contrast, count), chances)
     custom = None
     if baseline is not None:
         custom = torch.cat([to_tensor(shown(fit(baseline, f), f, model.card), model.device) for _, f in jobs])
@@ -212,9 +201,9 @@ def _explain_once(
             map=back(plane, frame),
             signed=signed,
             method=options.method,
-            target=_prediction(model, chances[i], int(chosen[i])),
-            contrast=None if other is None else _prediction(model, chances[i], int(other[i])),
-            predictions=_best(model, chances[i], options.top_k),
+            target=prediction_of(model.card, chances[i], int(chosen[i])),
+            contrast=None if other is None else prediction_of(model.card, chances[i], int(other[i])),
+            predictions=best_predictions(model.card, chances[i], options.top_k),
             layer=question.layers[0] if question.layers else None,
             facts={name: values[i] for name, values in question.notes.items()},
             seen=seen[i],
@@ -234,20 +223,5 @@ def fit(baseline: Pixels, frame: Frame) -> Pixels:
     return resize(baseline, *frame.picture)
 
 
-def _known(index: int, count: int, like: torch.Tensor) -> torch.Tensor:
-    if not 0 <= index < count:
-        raise UsageError(f"No class {index}: this network has {count}, counted from 0.")
+def _all_of(index: int, like: torch.Tensor) -> torch.Tensor:
     return torch.full((len(like),), index, dtype=torch.long, device=like.device)
-
-
-def _best(model: Model, chances: torch.Tensor, count: int) -> tuple[Prediction, ...]:
-    order = chances.argsort(descending=True, stable=True)[:count]
-    return tuple(_prediction(model, chances, int(index)) for index in order)
-
-
-def _prediction(model: Model, chances: torch.Tensor, index: int) -> Prediction:
-    probability = float(chances[index])
-    if model.card.classes == IMAGENET_CLASSES:
-        known = classes()[index]
-        return Prediction(index, known.name, known.wnid, probability)
-    return Prediction(index, f"class {index}", None, probability)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cvtool.models.cards import CARDS
-from cvtool.saliency.framing import Box, back, frame_for, shown
-from cvtool.saliency.options import Resize
+from cvtool.models.cards import CARDS, Resize
+from cvtool.models.framing import Box, back, frame_for, shown
 
 CARD = CARDS["efficientnet-lite0"]
 SIZES = [(224, 224), (100, 400), (400, 100), (1, 1), (1, 5000), (5000, 1), (333, 500), (33, 31)]

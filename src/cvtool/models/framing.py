@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from cvtool.images import resize
-from cvtool.models.cards import ModelCard
+from cvtool.models.cards import ModelCard, Resize
 from cvtool.models.loader import Model
-from cvtool.saliency.options import Resize
 
 Pixels = NDArray[np.float32]
 

@@ -1,0 +1,72 @@
+"""What ``cvtool saliency`` says of its maps: in JSON, and in a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cvtool.models.predictions import Prediction
+    from cvtool.saliency.evaluation import Evaluation
+    from cvtool.saliency.service import Explanation
+
+ALL, AUTO = "all", "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What one method, or ``all`` or ``auto``, found for one picture: one map, or for ``all`` several."""
+
+    name: str
+    explanations: tuple[Explanation, ...]
+    evaluations: tuple[Evaluation | None, ...]
+
+
+def facts(answer: Answer) -> dict[str, Any]:
+    """What JSON tells of one picture."""
+    each = [_measures(*pair) for pair in zip(answer.explanations, answer.evaluations, strict=True)]
+    first = answer.explanations[0]
+    found: dict[str, Any] = {"method": ALL, "methods": each} if answer.name == ALL else each[0]
+    return found | {
+        "target": _target(first.target),
+        "contrast": None if first.contrast is None else _target(first.contrast),
+        "predictions": [asdict(prediction) for prediction in first.predictions],
+    }
+
+
+def names_of(prediction: Prediction) -> tuple[str, ...]:
+    """All names of a class, its WordNet id among them."""
+    from cvtool.models.imagenet import classes
+
+    if prediction.wnid is None:
+        return (prediction.name,)
+    return (prediction.wnid, *classes()[prediction.index].synonyms)
+
+
+def _target(prediction: Any) -> dict[str, Any]:
+    return {name: getattr(prediction, name) for name in ("index", "name", "probability")}
+
+
+def _measures(explanation: Explanation, evaluation: Evaluation | None) -> dict[str, Any]:
+    """What JSON tells of one map."""
+    from cvtool.saliency.boxes import strongest_box
+
+    facts: dict[str, Any] = {"method": explanation.method.value, "box": list(strongest_box(explanation.map))}
+    facts |= {"layer": explanation.layer, **explanation.facts}
+    if evaluation is not None:
+        facts |= {name: value for name, value in asdict(evaluation).items() if value is not None}
+        facts["verdict"] = evaluation.verdict
+    return facts
+
+
+def sentence(evaluation: Evaluation) -> str:
+    """All measures of one map in one line."""
+    parts = [f"insertion {evaluation.insertion_auc:.3f}", f"deletion {evaluation.deletion_auc:.3f}"]
+    if evaluation.completeness_error is not None:
+        parts.append(f"completeness error {evaluation.completeness_error:.2%}")
+    parts.append(f"other seeds {evaluation.stability:.2f}")
+    if evaluation.pointing is not None:
+        parts.append(f"points {'into' if evaluation.pointing else 'beside'} the boxes")
+        parts.append(f"{evaluation.energy_inside:.0%} of the map in the {evaluation.box_area:.0%} that they cover")
+    parts.append(f"shuffled weights {evaluation.sanity_correlation:.2f}: {evaluation.verdict}")
+    return "  " + ", ".join(parts)

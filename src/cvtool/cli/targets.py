@@ -1,0 +1,27 @@
+"""Which class a user means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cvtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from cvtool.models.cards import ModelCard
+
+
+def class_index(text: str | None, card: ModelCard) -> int | None:
+    """The index of a class: of ImageNet's by any name, of another network's by its number; None stays None.
+
+    Raises:
+        UsageError: unknown or ambiguous.
+    """
+    if text is None:
+        return None
+    if card.classes == 1000:
+        from cvtool.models.imagenet import find_class
+
+        return find_class(text).index
+    if not text.strip().isdigit() or int(text) >= card.classes:
+        raise UsageError(f"'{card.name}' knows its {card.classes} classes by number only, 0 to {card.classes - 1}.")
+    return int(text)
