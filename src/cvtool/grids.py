@@ -65,6 +65,18 @@ def contact_sheet(
     return sheet
 
 
+def strip(
+    row: Sequence[NDArray[np.float32] | None], labels: Sequence[str], cell: int, gap: int = 8
+) -> NDArray[np.float32]:
+    """Pictures of one size under their labels, without the white that a square cell leaves above and below them."""
+    first = row[0]
+    assert first is not None
+    height, _ = fit_longer_side(first.shape[0], first.shape[1], cell)
+    whole, spare = contact_sheet([row], column_labels=labels, cell=cell, gap=gap), (cell - height) // 2
+    top = whole.shape[0] - gap - cell
+    return np.concatenate([whole[:top], whole[top + spare : top + spare + height], whole[-gap:]])
+
+
 def _check(
     rows: Sequence[Sequence[Cell]],
     columns: int,

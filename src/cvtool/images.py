@@ -135,6 +135,25 @@ def encode_picture(
     return buffer.getvalue()
 
 
+def jpeg_round_trip(pixels: NDArray[np.float32], quality: int, subsampled: bool = True) -> NDArray[np.float32]:
+    """Pixels (H, W, 3) in [0, 1] → what is left of them in a JPEG of that quality, 1 to 95."""
+    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(levels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
+    with Image.open(buffer) as image:
+        return np.asarray(image, dtype=np.float32) / np.float32(255)
+
+
+def jpeg_tables(quality: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """By what a JPEG of that quality divides the frequencies of an 8 × 8 block: of brightness and of colour, (8, 8)."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as image:
+        tables: dict[int, list[int]] = image.quantization  # type: ignore[attr-defined] # a JPEG's
+    bright, color = (np.array(tables[number], dtype=np.float32).reshape(8, 8) for number in (0, 1))
+    return bright, color
+
+
 def note_fits(note: str, format: str) -> bool:
     """Whether a picture of this format has room for `note`: only JPEG has a limit, 64 kB."""
     return format != "jpg" or len(notes.exif_block(note)) <= notes.MAX_JPEG_EXIF
@@ -179,6 +198,12 @@ def resize(pixels: NDArray[np.float32], height: int, width: int, filter: str = "
         result[..., channel] = np.asarray(plane.resize((width, height), Image.Resampling[filter.upper()]))
     np.clip(result, 0, 1, out=result)
     return result[..., 0] if pixels.ndim == 2 else result
+
+
+def resampling_matrix(length: int, wanted: int, filter: str = "lanczos") -> NDArray[np.float32]:
+    """(wanted, length): what `resize` makes of a column of `length` pixels, but for the clipping, is this times it."""
+    column = Image.fromarray(np.eye(length, dtype=np.float32))
+    return np.array(column.resize((length, wanted), Image.Resampling[filter.upper()]), dtype=np.float32)
 
 
 def fit_longer_side(height: int, width: int, size: int) -> tuple[int, int]:

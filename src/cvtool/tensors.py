@@ -86,3 +86,17 @@ def autocast(device: torch.device | str, precision: str = "auto") -> AbstractCon
 def seeded(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A random generator on `device` that starts at `seed`; leaves the global generators alone."""
     return torch.Generator(device=device).manual_seed(seed)
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """(N, C, H, W) blurred by a Gaussian of `sigma` pixels; the border is continued by its own pixels."""
+    offsets = torch.arange(-round(3 * sigma), round(3 * sigma) + 1, device=x.device, dtype=x.dtype)
+    weights = torch.exp(-(offsets**2) / (2 * max(sigma, 1e-6) ** 2))
+    weights = weights / weights.sum()
+    for dimension in (2, 3):
+        side = x.shape[dimension]
+        matrix = x.new_zeros(side, side)
+        places = (torch.arange(side, device=x.device)[:, None] + offsets.long()).clamp(0, side - 1)
+        matrix.scatter_add_(1, places, weights.expand(side, -1))
+        x = torch.einsum("nchw,ih->nciw" if dimension == 2 else "nchw,iw->nchi", x, matrix)
+    return x

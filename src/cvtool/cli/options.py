@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from cvtool.errors import UsageError
+from cvtool.errors import UnknownNameError, UsageError
 from cvtool.models.cards import CARDS
 
 T = TypeVar("T")
@@ -108,6 +108,19 @@ def parse_list(text: str, convert: Callable[[str], T], option: str, expected: st
         return tuple(convert(_not_empty(part.strip())) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{option} '{text}' is not {expected}.") from None
+
+
+def parse_names(words: Iterable[str], known: Sequence[str], kind: str) -> list[str]:
+    """Names from ``a --method b,c``, each once.
+
+    Raises:
+        UnknownNameError: one is not among the `known`.
+    """
+    names = [name.strip() for word in words for name in word.split(",")]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(kind, name, known, f"There are: {', '.join(known)}.")
+    return list(dict.fromkeys(names))
 
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -16,7 +16,7 @@ from cvtool.cli.outputs import check_writable, plan_outputs, result_name
 from cvtool.cli.saliency_explainer import Explaining, Request
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO
-from cvtool.errors import UnknownNameError, UsageError
+from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL, Resize
 from cvtool.saliency.options import Baseline, Method, Reduce, SaliencyOptions
 
@@ -182,7 +182,9 @@ def saliency(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     inputs = expand(images, recursive=recursive)
     refuse_second_stdin(inputs)
-    methods = _methods(method or [DEFAULTS.method.value])
+    methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
+    if ALL in methods and len(methods) > 1:
+        raise UsageError("--method all already holds the others. Give it alone.")
     named = baseline in {each.value for each in Baseline}
     baseline_file = None if baseline is None or named else Path(baseline)
     options = SaliencyOptions(
@@ -239,14 +241,3 @@ def saliency(
         for_each(inputs, work.explain, command="saliency", console=console)
     finally:
         work.finish()
-
-
-def _methods(words: list[str]) -> list[str]:
-    """Names from ``--method a --method b,c``, each once."""
-    names = [name.strip() for word in words for name in word.split(",")]
-    for name in names:
-        if name not in NAMES:
-            raise UnknownNameError("method", name, NAMES, f"There are: {', '.join(NAMES)}.")
-    if ALL in names and len(set(names)) > 1:
-        raise UsageError("--method all already holds the others. Give it alone.")
-    return list(dict.fromkeys(names))

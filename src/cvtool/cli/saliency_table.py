@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvtool.cli.console import Console
-from cvtool.cli.outputs import make_folder
+from cvtool.cli.tables import write_table
 
 if TYPE_CHECKING:
     from cvtool.saliency.evaluation import Evaluation
@@ -54,12 +51,8 @@ def show_ranking(measured: Sequence[tuple[str, str, Evaluation]], path: Path | N
         if BY_BOXES[0] in rows[0]:
             header += ["points", "inside", "of area"]
         console.table([_cells(row) for row in rows], header)
-    if path is None:
-        return
-    from cvtool.files import write_atomically
-
-    make_folder(path.parent)
-    write_atomically(path, _json(rows) if path.suffix.lower() == ".json" else _csv(rows))
+    if path is not None:
+        write_table(path, rows)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -74,15 +67,3 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['sanity_correlation']:.2f}",
         *(f"{row[measure]:.0%}" for measure in BY_BOXES if measure in row),
     )
-
-
-def _json(rows: list[dict[str, Any]]) -> bytes:
-    return (json.dumps(rows, indent=1) + "\n").encode()
-
-
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()

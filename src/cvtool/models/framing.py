@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
-from cvtool.images import resize
+from cvtool.images import resampling_matrix, resize
 from cvtool.models.cards import ModelCard, Resize
 from cvtool.models.loader import Model
+from cvtool.tensors import to_tensor
 
 Pixels = NDArray[np.float32]
 
@@ -86,6 +89,29 @@ def shown(pixels: Pixels, frame: Frame, card: ModelCard) -> Pixels:
     return canvas
 
 
+def lens(frame: Frame, card: ModelCard, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
+    """`shown` for tensors: pictures (N, 3, H, W) in [0, 1] → (N, 3, h, w), differentiable.
+
+    Resampling is linear, so it is done by the two matrices that Pillow's filter has for these sizes.
+    """
+    source, place = frame.source, frame.place
+    rows = torch.from_numpy(resampling_matrix(source.height, place.height, card.interpolation)).to(device)
+    columns = torch.from_numpy(resampling_matrix(source.width, place.width, card.interpolation)).to(device).T
+    grey = torch.tensor(card.mean, device=device).view(1, 3, 1, 1) / card.scale
+    grey = grey.flip(1) if card.channels == "bgr" else grey
+
+    def look(x: Tensor) -> Tensor:
+        part = x[..., source.top : source.top + source.height, source.left : source.left + source.width]
+        seen = (rows.to(x) @ part @ columns.to(x)).clamp(0, 1)
+        if (place.height, place.width) == frame.canvas:
+            return seen
+        canvas = grey.to(x).expand(len(x), 3, *frame.canvas).clone()
+        canvas[..., place.top : place.top + place.height, place.left : place.left + place.width] = seen
+        return canvas
+
+    return look
+
+
 def back(map: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
     """A map (h, w) of the canvas → (H, W) of the picture, bilinear; 0 where the network did not look."""
     source, place = frame.source, frame.place
@@ -95,6 +121,15 @@ def back(map: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
     result = np.zeros(frame.picture, dtype=np.float32)
     result[source.top : source.top + source.height, source.left : source.left + source.width] = sized
     return result
+
+
+def classify(pixels: Pixels, model: Model, how: Resize, any_size: bool) -> Tensor:
+    """What a network says of one picture (H, W, 3) in [0, 1]: logits (K,) on the CPU."""
+    frame = frame_for(pixels.shape[0], pixels.shape[1], model.card, how, any_size)
+    x = to_tensor(shown(pixels, frame, model.card), model.device)
+    with torch.no_grad():
+        logits: Tensor = model.module(model.normalize(x))
+    return logits[0].float().cpu()
 
 
 def takes_any_size(model: Model) -> bool:

@@ -17,8 +17,9 @@ from cvtool.models.loader import Model
 from cvtool.saliency.localization import localization
 from cvtool.saliency.methods import METHODS
 from cvtool.saliency.options import SaliencyOptions
-from cvtool.saliency.question import Question, blurred
+from cvtool.saliency.question import Question, hidden_by_blur
 from cvtool.saliency.service import Explainer, Explanation, explain_framed
+from cvtool.similarity import ssim
 from cvtool.tensors import seeded, to_tensor
 
 Map = NDArray[np.float32]
@@ -109,7 +110,7 @@ def insertion_and_deletion(explanation: Explanation, model: Model) -> tuple[floa
     target = torch.tensor([explanation.target.index], device=model.device)
     question = Question(model, x, target, None, explanation.options)
     order = np.argsort(-explanation.seen_map, axis=None, kind="stable")
-    insertion = curve(question, blurred(x), x, order, STEPS)
+    insertion = curve(question, hidden_by_blur(x), x, order, STEPS)
     deletion = curve(question, x, question.grey().expand_as(x), order, STEPS)
     return area(insertion), area(deletion)
 
@@ -160,12 +161,9 @@ def rank_correlation(one: Map, other: Map) -> float:
 
 def similarity(one: Map, other: Map) -> float:
     """Structural similarity of two maps (h, w), each brought to [0, 1]."""
-    from skimage.metrics import structural_similarity
 
     def unit(values: Map) -> Map:
         low, high = float(values.min()), float(values.max())
         return ((values - low) / max(high - low, 1e-12)).astype(np.float32)
 
-    side = min(7, *one.shape)
-    side -= 1 - side % 2
-    return float(structural_similarity(unit(one), unit(other), data_range=1.0, win_size=side))
+    return ssim(unit(one), unit(other))

@@ -12,7 +12,7 @@ from cvtool.models.loader import Model
 from cvtool.models.predictions import probabilities
 from cvtool.progress import Progress, Step, silent
 from cvtool.saliency.options import Baseline, SaliencyOptions
-from cvtool.tensors import autocast, seeded
+from cvtool.tensors import autocast, blurred, seeded
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +127,9 @@ BLUR = 1 / 10
 """Standard deviation of the blur that hides what is in a picture, as a share of its longer side."""
 
 
-def blurred(x: Tensor, share: float = BLUR) -> Tensor:
-    """(N, C, H, W) blurred by a Gaussian of `share` of the longer side; the border is continued by its own pixels."""
-    sigma = share * max(x.shape[2:])
-    offsets = torch.arange(-round(3 * sigma), round(3 * sigma) + 1, device=x.device, dtype=x.dtype)
-    weights = torch.exp(-(offsets**2) / (2 * max(sigma, 1e-6) ** 2))
-    weights = weights / weights.sum()
-    for dimension in (2, 3):
-        side = x.shape[dimension]
-        matrix = x.new_zeros(side, side)
-        places = (torch.arange(side, device=x.device)[:, None] + offsets.long()).clamp(0, side - 1)
-        matrix.scatter_add_(1, places, weights.expand(side, -1))
-        x = torch.einsum("nchw,ih->nciw" if dimension == 2 else "nchw,iw->nchi", x, matrix)
-    return x
+def hidden_by_blur(x: Tensor) -> Tensor:
+    """(N, C, H, W) blurred until nothing can be recognised."""
+    return blurred(x, BLUR * max(x.shape[2:]))
 
 
 def _noise(question: Question) -> Tensor:
@@ -151,6 +141,6 @@ _BASELINES: dict[Baseline, Callable[[Question], Tensor]] = {
     Baseline.black: lambda question: torch.zeros_like(question.x),
     Baseline.white: lambda question: torch.ones_like(question.x),
     Baseline.mean: lambda question: question.x.mean((2, 3), keepdim=True).expand_as(question.x),
-    Baseline.blur: lambda question: blurred(question.x),
+    Baseline.blur: lambda question: hidden_by_blur(question.x),
     Baseline.noise: _noise,
 }

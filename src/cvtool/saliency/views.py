@@ -8,17 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.colormaps import colored
-from cvtool.grids import contact_sheet
-from cvtool.images import fit_longer_side
+from cvtool.grids import strip
 
 Pixels = NDArray[np.float32]
 Map = NDArray[np.float32]
 
 BRIGHTEST = 99.5
 """Percentile of the magnitudes that gets the brightest colour: single pixels must not darken all others."""
-
-GAP = 8
-"""White pixels between pictures."""
 
 COLORS = {False: "inferno", True: "coolwarm"}
 
@@ -53,17 +49,7 @@ def masked(pixels: Pixels, map: Map, scale: float) -> Pixels:
 def panel(pixels: Pixels, map: Map, signed: bool, scale: float, labels: Sequence[str]) -> Pixels:
     """Original | map | overlay, each under its label."""
     row = [pixels, heatmap(map, signed, scale), overlay(pixels, map, signed, scale)]
-    return _strip(row, labels, min(512, max(160, *pixels.shape[:2])))
-
-
-def _strip(row: Sequence[Pixels | None], labels: Sequence[str], cell: int) -> Pixels:
-    """Pictures of one size under their labels, without the white that a square cell leaves above and below them."""
-    first = row[0]
-    assert first is not None
-    height, _ = fit_longer_side(first.shape[0], first.shape[1], cell)
-    whole, spare = contact_sheet([row], column_labels=labels, cell=cell, gap=GAP), (cell - height) // 2
-    top = whole.shape[0] - GAP - cell
-    return np.concatenate([whole[:top], whole[top + spare : top + spare + height], whole[-GAP:]])
+    return strip(row, labels, min(512, max(160, *pixels.shape[:2])))
 
 
 def sheet(cells: Sequence[tuple[str, Pixels]], columns: int = 5, cell: int = 256) -> Pixels:
@@ -74,5 +60,5 @@ def sheet(cells: Sequence[tuple[str, Pixels]], columns: int = 5, cell: int = 256
     for row in rows:
         rest = width - len(row)
         pictures = [*(picture for _, picture in row), *[None] * rest]
-        strips.append(_strip(pictures, [*(label for label, _ in row), *[""] * rest], cell))
+        strips.append(strip(pictures, [*(label for label, _ in row), *[""] * rest], cell))
     return np.concatenate(strips)

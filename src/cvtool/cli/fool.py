@@ -1,0 +1,255 @@
+"""``cvtool fool``: change a picture until the network sees something else in it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cvtool.cli import options as shared
+from cvtool.cli.batch import for_each
+from cvtool.cli.console import Console
+from cvtool.cli.fool_worker import Fooling, Request
+from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
+from cvtool.cli.outputs import check_writable, plan_outputs, result_name
+from cvtool.errors import UsageError
+from cvtool.fool.options import FoolOptions, Method, Norm
+from cvtool.models.cards import DEFAULT_MODEL, Resize
+
+DEFAULTS = FoolOptions()
+DEFAULT_PRECISION = shared.Precision(DEFAULTS.precision)
+NAMES = [method.value for method in Method]
+BY_METHOD = "the method's"
+NOISE = "noise"
+
+
+class View(str, Enum):
+    """What is drawn besides the picture itself."""
+
+    image = "image"
+    panel = "panel"
+    difference = "difference"
+
+
+def fool(
+    context: typer.Context,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE", show_default="none", help="Pictures, or folders of them; none: --from-noise."),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="CLASS",
+            show_default="none",
+            help="Class that the network shall see: index, name or WordNet id.",
+        ),
+    ] = None,
+    untargeted: Annotated[
+        bool, typer.Option("--untargeted", show_default="off", help="Any class but the one that it sees now.")
+    ] = False,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            show_default=DEFAULTS.method.value,
+            autocompletion=lambda: NAMES,
+            help=f"How to change the picture; repeatable, or as a,b,c. One of {', '.join(NAMES)}.",
+        ),
+    ] = None,
+    norm: Annotated[
+        Norm | None,
+        typer.Option("--norm", show_default=BY_METHOD, help="How the size of a change is measured, on values 0 to 1."),
+    ] = DEFAULTS.norm,
+    eps: Annotated[
+        str | None,
+        typer.Option(
+            "--eps",
+            metavar="SIZE",
+            show_default="the smallest that does it; 8/255 (l2 3, l1 60) for attacks that need a limit",
+            help="Largest change in that norm, as 8/255 or 0.03.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", metavar="N", min=1, show_default=BY_METHOD, help="Number of iterations.")
+    ] = DEFAULTS.steps,
+    step_size: Annotated[
+        str | None,
+        typer.Option(
+            "--step-size", metavar="SIZE", show_default=BY_METHOD, help="Length of one step, as 2/255 or 0.1."
+        ),
+    ] = None,
+    restarts: Annotated[
+        int,
+        typer.Option("--restarts", metavar="N", min=0, help="Further random starts of pgd, apgd and square."),
+    ] = DEFAULTS.restarts,
+    confidence: Annotated[
+        float,
+        typer.Option("--confidence", metavar="P", help="Probability that the wrong class shall reach, 0 to 1."),
+    ] = DEFAULTS.confidence or 0.9,
+    minimize: Annotated[
+        bool,
+        typer.Option(
+            "--minimize",
+            show_default="off",
+            help="Look for the smallest change that puts the wrong class in front, whatever its probability.",
+        ),
+    ] = DEFAULTS.minimize,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            "--mask", metavar="FILE", show_default="everywhere", help="Picture that is white where pixels may change."
+        ),
+    ] = None,
+    from_noise: Annotated[
+        bool,
+        typer.Option(
+            "--from-noise",
+            show_default="off",
+            help="Start from noise: a picture of nothing that the network is sure of.",
+        ),
+    ] = False,
+    survive: Annotated[
+        str | None,
+        typer.Option(
+            "--survive",
+            metavar="LIST",
+            show_default="nothing",
+            help="What the change must survive, e.g. jpeg:75,resize:0.5,blur:1 (quality, share, pixels).",
+        ),
+    ] = None,
+    transfer_to: Annotated[
+        list[str] | None,
+        typer.Option("--transfer-to", metavar="MODEL", show_default="none", help="Also ask this network; repeatable."),
+    ] = None,
+    view: Annotated[
+        View,
+        typer.Option("--view", help="Also write the panel original | difference × 10 | result, or the difference."),
+    ] = View.image,
+    patch_size: Annotated[
+        float,
+        typer.Option(
+            "--patch-size", metavar="SHARE", min=0.01, max=1, help="Side of the patch, a share of the shorter side."
+        ),
+    ] = DEFAULTS.patch,
+    resize: Annotated[
+        Resize,
+        typer.Option(
+            "--resize",
+            help="What the network sees: the whole picture undistorted, its central part, or the whole as a square.",
+        ),
+    ] = DEFAULTS.resize,
+    top_k: Annotated[
+        int, typer.Option("--top-k", metavar="K", min=1, help="Number of predictions to report.")
+    ] = DEFAULTS.top_k,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            metavar="FILE",
+            show_default="none",
+            help="Also write how many pictures each method fools within which change: .csv or .json.",
+        ),
+    ] = None,
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", show_default="off", help="Leave out pictures whose result is there already."),
+    ] = False,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", min=1, help="Pictures at a time, of one size.")
+    ] = DEFAULTS.batch,
+    recursive: shared.Recursive = False,
+    model: shared.Model = DEFAULT_MODEL,
+    weights: shared.Weights = None,
+    device: shared.Device = "auto",
+    precision: shared.PrecisionOption = DEFAULT_PRECISION,
+    seed: shared.Seed = DEFAULTS.seed,
+    output: shared.Output = None,
+    format: shared.FormatOption = None,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Change a picture until the network sees something else in it; the saved file is what fools."""
+    console = Console(json=json, quiet=quiet, verbose=verbose)
+    if (target is None) == (not untargeted):
+        raise UsageError("Say what the network shall see: --target CLASS, or --untargeted for anything else.")
+    if bool(images) == from_noise:
+        raise UsageError("Give pictures to change, or --from-noise and none.")
+    inputs = [Input(NOISE, Path(NOISE))] if from_noise else expand(images or [], recursive=recursive)
+    refuse_second_stdin(inputs)
+    methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
+    options = FoolOptions(
+        norm=norm,
+        eps=_number(eps, "--eps"),
+        steps=steps,
+        step_size=_number(step_size, "--step-size"),
+        restarts=restarts,
+        confidence=confidence,
+        minimize=minimize,
+        resize=resize,
+        patch=patch_size,
+        top_k=top_k,
+        batch=batch,
+        seed=seed,
+        precision=precision.value,
+    )
+    detail = "untargeted" if target is None else _file_name(target)
+    named = [[detail] if len(methods) == 1 else [name, detail] for name in methods]
+    read = [] if from_noise else paths_of(inputs)
+    read += [path for path in (weights, mask) if path is not None]
+    destinations = plan_outputs(
+        [result_name(given.stem, "fool", "-".join(words)) for given in inputs for words in named],
+        output=output,
+        format=format,
+        inputs=read,
+        json=json,
+        collected=any(given.collected for given in inputs),
+    )
+    if table is not None:
+        if table.suffix.lower() not in (".csv", ".json"):
+            raise UsageError(f"--table '{table}' must end in .csv or .json.")
+        check_writable(table, read, "--table")
+    if view is not View.image and destinations[0].path is None:
+        raise UsageError("--view writes a second picture beside the first, which '-' has no place for.")
+    work = Fooling(
+        context=context,
+        console=console,
+        request=Request(tuple(methods), options, target, mask, survive, tuple(transfer_to or ()), view, skip_existing),
+        inputs=tuple(inputs),
+        destinations=tuple(destinations),
+        from_noise=from_noise,
+        model_name=model,
+        weights=weights,
+        device_name=device,
+        table=table,
+    )
+    work.prepare()
+    try:
+        for_each(inputs, work.fool, command="fool", console=console)
+    finally:
+        work.finish()
+
+
+def _number(text: str | None, option: str) -> float | None:
+    """``8/255`` or ``0.03``."""
+    if text is None:
+        return None
+    above, slash, below = text.partition("/")
+    try:
+        value = float(above) / (float(below) if slash else 1.0)
+    except (ValueError, ZeroDivisionError):
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{option} '{text}' is not a size above 0 such as 8/255 or 0.03.")
+    return value
+
+
+def _file_name(target: str) -> str:
+    """A class as part of a file's name."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in target).lower().split()) or "target"

@@ -1,0 +1,117 @@
+"""What ``cvtool fool`` says: in JSON, in a sentence, and in a table over many pictures."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cvtool.cli.console import Console
+from cvtool.cli.tables import write_table
+
+if TYPE_CHECKING:
+    from cvtool.fool.service import FoolResult, View
+
+SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Of eps, or of the largest change that was needed: where the success rate is told."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One result, for the table."""
+
+    name: str
+    result: FoolResult
+
+
+def facts(result: FoolResult) -> dict[str, Any]:
+    """What JSON tells of one picture."""
+    return {
+        "method": result.options.method.value,
+        "success": result.success,
+        "target": None if result.adversarial.of_target is None else _short(result.adversarial.of_target),
+        "original": _view(result.original),
+        "adversarial": _view(result.adversarial),
+        "norm": result.norm.value,
+        "eps": result.eps,
+        "linf": result.linf,
+        "l2": result.l2,
+        "l0": result.l0,
+        "ssim": result.ssim,
+        "psnr": result.psnr,
+        "survived": result.survived,
+        "steps": result.steps,
+        "queries": result.forward,
+        "backward": result.backward,
+    }
+
+
+def sentence(result: FoolResult) -> str:
+    """The result in a few words."""
+    first, last = result.original.predictions[0], result.adversarial.predictions[0]
+    size = f"L2 {result.l2:.2f}, Linf {result.linf * 255:.0f}/255, SSIM {result.ssim:.3f}"
+    wears = "".join(f", {name} {'survived' if kept else 'lost'}" for name, kept in result.survived.items())
+    seen = f"{first.name} {first.probability:.1%} is seen as {last.name} {last.probability:.1%}"
+    return f"{result.options.method.value}: {seen}; {size}{wears}"
+
+
+def show_table(rows: Sequence[Row], path: Path | None, console: Console) -> None:
+    """Print how many pictures each method fools within which change, and write it to `path` if there is one."""
+    found = summary([row.result for row in rows])
+    if not console.json and not console.quiet:
+        columns = list(found[0])
+        console.table([tuple(_cell(row[name]) for name in columns) for row in found], columns)
+    if path is not None:
+        write_table(path, found)
+
+
+def summary(results: Sequence[FoolResult]) -> list[dict[str, Any]]:
+    """One row per method and size of change: the share of pictures that a change up to that size fools."""
+    by_method: dict[str, list[FoolResult]] = defaultdict(list)
+    for result in results:
+        by_method[result.options.method.value].append(result)
+    rows = []
+    for method, each in by_method.items():
+        norm = each[0].norm
+        sizes = [size_of(result) for result in each if result.success]
+        limit = each[0].eps if each[0].eps != float("inf") else max(sizes, default=0.0)
+        median = statistics.median(sizes) if sizes else None
+        for share in SHARES:
+            within = sum(size <= share * limit * (1 + 1e-5) for size in sizes)
+            rows.append(
+                {
+                    "method": method,
+                    "norm": norm.value,
+                    "eps": share * limit,
+                    "pictures": len(each),
+                    "fooled": within / len(each),
+                    "median": median,
+                }
+            )
+    return rows
+
+
+def size_of(result: FoolResult) -> float:
+    """The change in the norm that the attack measured it in."""
+    return float({"linf": result.linf, "l2": result.l2, "l1": result.l1, "l0": result.l0}[result.norm.value])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _short(prediction: Any) -> dict[str, Any]:
+    return {name: getattr(prediction, name) for name in ("index", "name", "probability")}
+
+
+def _view(view: View) -> dict[str, Any]:
+    return {
+        "predictions": [asdict(each) for each in view.predictions],
+        "label": _short(view.of_label),
+        "margin": view.margin,
+    }

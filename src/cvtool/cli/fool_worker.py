@@ -1,0 +1,324 @@
+"""The work behind ``cvtool fool``: read, attack, write, read back what was written, and say how it does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cvtool import __version__
+from cvtool.cli.console import Console
+from cvtool.cli.fool_report import Row, facts, sentence, show_table
+from cvtool.cli.inputs import Input, read_input
+from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.outputs import Destination
+from cvtool.cli.repeat import command_line
+from cvtool.cli.targets import class_index
+from cvtool.errors import BadInputError, GoalNotReachedError, Interrupted, UsageError
+from cvtool.fool.options import FoolOptions, Method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import Enum
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from cvtool.fool.service import FoolResult, Victim
+    from cvtool.fool.survival import Wear
+    from cvtool.models.predictions import Prediction
+
+WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "skip_existing"})
+LOSSY = {"jpg", "webp"}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every picture."""
+
+    methods: tuple[str, ...]
+    options: FoolOptions
+    target: str | None
+    mask: Path | None
+    survive: str | None
+    transfer_to: tuple[str, ...]
+    view: Enum
+    skip_existing: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A picture that was read."""
+
+    pixels: NDArray[np.float32]
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Fooling:
+    """Changes one picture after the other, computing as many together as the batch allows."""
+
+    context: typer.Context
+    console: Console
+    request: Request
+    inputs: tuple[Input, ...]
+    destinations: tuple[Destination, ...]
+    from_noise: bool
+    model_name: str
+    weights: Path | None
+    device_name: str
+    table: Path | None
+    _state: dict[str, Any] = field(default_factory=lambda: {"next": 0})
+    _ready: dict[int, list[FoolResult] | Exception | None] = field(default_factory=dict)
+    _pictures: dict[int, Read] = field(default_factory=dict)
+    _measured: list[Row] = field(default_factory=list)
+
+    @cached_property
+    def victim(self) -> Victim:
+        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        from cvtool.fool.service import Victim
+        from cvtool.models.loader import load
+
+        return Victim.of(load(self.model_name, device=self.device_name, weights=self.weights))
+
+    @cached_property
+    def _others(self) -> dict[str, Victim]:
+        from cvtool.fool.service import Victim
+        from cvtool.models.loader import load
+
+        return {name: Victim.of(load(name, device=self.device_name)) for name in self.request.transfer_to}
+
+    @cached_property
+    def _target(self) -> int | None:
+        return class_index(self.request.target, self.victim.model.card)
+
+    @cached_property
+    def _wears(self) -> tuple[Wear, ...]:
+        from cvtool.fool.survival import parse_wears
+
+        return () if self.request.survive is None else parse_wears(self.request.survive)
+
+    @cached_property
+    def _mask(self) -> NDArray[np.float32] | None:
+        from cvtool.images import flatten, read_picture
+
+        return None if self.request.mask is None else flatten(read_picture(self.request.mask)).mean(2)
+
+    def prepare(self) -> None:
+        """Refuse before any work what would be refused after it.
+
+        Raises:
+            UsageError: the options contradict each other.
+            BadInputError: the mask cannot be read.
+        """
+        from cvtool.fool.service import check_options
+
+        for name in self.request.methods:
+            options = replace(self.request.options, method=Method(name))
+            check_options(options, targeted=self.request.target is not None)
+        _ = self._wears, self._mask
+
+    def fool(self, given: Input) -> None:
+        """Change one picture with all methods, write and report each.
+
+        Raises:
+            GoalNotReachedError: the written picture does not fool the network enough.
+            Interrupted: Ctrl-C; the best so far has been written.
+            CvtoolError: as reading, loading, attacking and writing raise them.
+        """
+        number = self._state["next"]
+        self._state["next"] += 1
+        if number not in self._ready:
+            self._compute(number)
+        found = self._ready.pop(number)
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            self.console.say(f"{given.name}: its results are there already")
+            return
+        picture, missed = self._pictures.pop(number), []
+        for result, destination in zip(found, self._destinations(number), strict=True):
+            missed += [] if self._finish_one(given, picture, result, destination) else [destination.name]
+        if self._state.get("interrupted"):
+            raise Interrupted(f"stopped; the best so far of '{given.name}' is written.")
+        if missed:
+            raise GoalNotReachedError(
+                f"{given.name}: not fooled as asked; the best try is in {', '.join(map(repr, missed))}. "
+                "More --steps, a larger --eps or a lower --confidence may do it."
+            )
+
+    def finish(self) -> None:
+        """Write what belongs to all pictures: how many were fooled within which change."""
+        if len(self._measured) > 1:
+            show_table(self._measured, self.table, self.console)
+
+    def _destinations(self, number: int) -> tuple[Destination, ...]:
+        count = len(self.request.methods)
+        return self.destinations[number * count : (number + 1) * count]
+
+    def _there_already(self, number: int) -> bool:
+        paths = [destination.path for destination in self._destinations(number)]
+        return self.request.skip_existing and all(path is not None and path.exists() for path in paths)
+
+    def _compute(self, start: int) -> None:
+        """Read and attack the next pictures together."""
+        numbers = []
+        for number in range(start, min(len(self.inputs), start + self.request.options.batch)):
+            if self._there_already(number):
+                self._ready[number] = None
+                continue
+            try:
+                self._pictures[number] = self._read(self.inputs[number])
+                numbers.append(number)
+            except BadInputError as error:
+                self._ready[number] = error
+        if not numbers:
+            return
+        found = [self._attack(Method(name), numbers) for name in self.request.methods]
+        for place, number in enumerate(numbers):
+            self._ready[number] = [each[place] for each in found]
+
+    def _read(self, given: Input) -> Read:
+        from cvtool.images import flatten
+
+        if self.from_noise:
+            import numpy as np
+
+            side = self.victim.model.card.input_size
+            noise = np.random.default_rng(self.request.options.seed).random((side, side, 3), dtype=np.float32)
+            return Read(noise, "")
+        picture, digest = read_input(given)
+        return Read(flatten(picture), digest)
+
+    def _attack(self, method: Method, numbers: list[int]) -> list[FoolResult]:
+        from cvtool.fool.service import fool
+
+        pictures = [self._pictures[number].pixels for number in numbers]
+        with (
+            stop_on_interrupt(lambda: self.console.say("stopping; Ctrl-C again quits at once")) as stop,
+            self.console.progress() as progress,
+        ):
+            found = fool(
+                pictures,
+                self.victim,
+                replace(self.request.options, method=method),
+                target=self._target,
+                masks=None if self._mask is None else [self._mask_for(pixels) for pixels in pictures],
+                wears=self._wears,
+                container=self._container,
+                progress=progress,
+                stop=stop,
+            )
+            self._state["interrupted"] = stop()
+        return found
+
+    def _mask_for(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        import numpy as np
+
+        from cvtool.images import resize
+
+        assert self._mask is not None
+        sized = resize(self._mask, pixels.shape[0], pixels.shape[1], "bilinear")
+        return (sized > 0.5).astype(np.float32)
+
+    @cached_property
+    def _container(self) -> Callable[[Tensor], Tensor] | None:
+        """What a lossy file does to pictures."""
+        name = self.destinations[0].format.value
+        if name not in LOSSY:
+            return None
+        if name == "webp":
+            raise UsageError("fool writes png, tiff or jpg: webp would wash the change out. Give --format png.")
+        from cvtool.fool.jpeg import jpeg
+        from cvtool.images import JPEG_QUALITY
+
+        return lambda pictures: jpeg(pictures, JPEG_QUALITY, subsampled=False)
+
+    def _finish_one(self, given: Input, picture: Read, result: FoolResult, destination: Destination) -> bool:
+        """Write, read back, judge and report; whether the written file reaches the goal."""
+        from cvtool.fool.service import judge
+        from cvtool.images import decode_picture, encode_picture, flatten
+
+        started = time.perf_counter()
+        note = self._note(given, picture, result, destination)
+        data = encode_picture(result.pixels, destination.format.value, note=note)
+        destination.write(data, self.console)
+        saved = destination.path.read_bytes() if destination.path is not None else data
+        again = flatten(decode_picture(saved, destination.name))
+        result = judge(result, again, self.victim)
+        transfer = {name: self._transferred(again, other) for name, other in self._others.items()}
+        if self.request.view.value != "image":
+            self._draw(picture.pixels, again, result, destination)
+        seconds = result.seconds + time.perf_counter() - started
+        if self.console.json:
+            self.console.result(
+                "fool",
+                input=given.name,
+                output=destination.name,
+                model=self.model_name,
+                device=str(self.victim.model.device),
+                seed=self.request.options.seed,
+                seconds=round(seconds, 3),
+                **facts(result),
+                transfer={name: asdict(first) for name, first in transfer.items()},
+            )
+        self._measured.append(Row(given.name, result))
+        arrow = f"{given.name} -> {destination.name}"
+        self.console.say(f"{arrow} ({sentence(result)})")
+        for name, first in transfer.items():
+            self.console.say(f"  {name} sees {first.name} {first.probability:.1%}")
+        return result.success
+
+    def _transferred(self, pixels: NDArray[np.float32], other: Victim) -> Prediction:
+        """What another network sees."""
+        from cvtool.models.framing import classify
+        from cvtool.models.predictions import best_predictions
+
+        logits = classify(pixels, other.model, self.request.options.resize, other.any_size)
+        return best_predictions(other.model.card, logits.softmax(0), 1)[0]
+
+    def _draw(
+        self,
+        before: NDArray[np.float32],
+        after: NDArray[np.float32],
+        result: FoolResult,
+        destination: Destination,
+    ) -> None:
+        from cvtool.fool import views
+        from cvtool.images import encode_picture
+
+        assert destination.path is not None
+        kind = self.request.view.value
+        drawn = views.difference(before, after) if kind == "difference" else views.panel(before, after, result)
+        path = destination.path.with_name(f"{destination.path.stem}-{kind}{destination.path.suffix}")
+        beside = replace(destination, path=path)
+        beside.write(encode_picture(drawn, destination.format.value), self.console)
+        self.console.say(f"  {beside.name}")
+
+    def _note(self, given: Input, picture: Read, result: FoolResult, destination: Destination) -> str:
+        """The provenance of one picture, as text."""
+        from cvtool.provenance import Provenance
+
+        line = command_line(
+            self.context,
+            [] if self.from_noise else [given.lasting_name],
+            replaced={"format": destination.format, "weights": self.weights, "mask": self.request.mask},
+            dropped=WITHOUT_EFFECT,
+        )
+        words = line.split(" ", 2)
+        line = " ".join([*words[:2], "--method", result.options.method.value, *words[2:]])
+        return Provenance(
+            command="fool",
+            version=__version__,
+            command_line=line,
+            options=asdict(result.options) | {"target": result.target},
+            inputs=() if self.from_noise else ({"path": given.lasting_name, "sha256": picture.digest},),
+            model=self.model_name,
+            device=str(self.victim.model.device),
+            seed=self.request.options.seed,
+        ).to_json()

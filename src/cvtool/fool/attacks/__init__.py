@@ -1,0 +1,16 @@
+"""The attacks; importing this enters all of them into the registry."""
+
+from cvtool.fool.attacks import (  # noqa: F401
+    apgd,
+    automatic,
+    boundary,
+    decoupled,
+    deepfool,
+    lagrangian,
+    signs,
+    sparse,
+    square,
+)
+from cvtool.fool.registry import ATTACKS
+
+__all__ = ["ATTACKS"]

@@ -1,0 +1,35 @@
+"""What is best for the goal, one attack after the other."""
+
+from __future__ import annotations
+
+import math
+
+from cvtool.fool.options import Method, Norm
+from cvtool.fool.problem import Problem
+from cvtool.fool.registry import ATTACKS, Kind, attack
+
+SMALLEST = (Method.ddn, Method.fmn, Method.alma)
+SURE = (Method.fmn, Method.ddn)
+
+
+@attack(
+    "auto",
+    norms=(Norm.l2, Norm.linf, Norm.l1, Norm.l0),
+    kind=Kind.minimal,
+    steps=100,
+    paper="the attacks that it calls",
+)
+def auto(problem: Problem) -> None:
+    """Within eps Auto-PGD (L1: PGD); for the smallest change DDN, FMN and ALMA; else FMN, and DDN where that fails."""
+    if math.isfinite(problem.eps):
+        ATTACKS[Method.pgd if problem.norm is Norm.l1 else Method.apgd].run(problem)
+    elif problem.norm is not Norm.l2:
+        ATTACKS[Method.fmn].run(problem)
+    elif problem.options.minimize:
+        for method in SMALLEST:
+            ATTACKS[method].run(problem)
+    else:
+        for method in SURE:
+            waiting = (~problem.best.found[problem.rows]).nonzero()[:, 0]
+            if len(waiting):
+                ATTACKS[method].run(problem.only(waiting))

@@ -1,0 +1,90 @@
+"""DeepFool and Carlini-Wagner: the border as a plane, and as a penalty."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cvtool.fool.goal import Goal, pick, without
+from cvtool.fool.norms import dual_length, per_picture, steepest
+from cvtool.fool.options import Norm
+from cvtool.fool.problem import Objective, Problem
+from cvtool.fool.registry import Kind, attack
+
+CANDIDATES = 10
+"""Likeliest wrong classes whose borders DeepFool measures."""
+OVERSHOOT = 0.02
+
+
+@attack(
+    "deepfool",
+    norms=(Norm.l2, Norm.linf),
+    kind=Kind.minimal,
+    steps=50,
+    paper="Moosavi-Dezfooli et al. (2016), arXiv:1511.04599",
+)
+def deepfool(problem: Problem) -> None:
+    """Step over the nearest border as if all borders were planes, until one is crossed.
+
+    Aimed at a target it steps over that border alone.
+    """
+    x = problem.x
+    change = torch.zeros_like(x)
+    start = problem.ask(x).logits
+    for _ in problem.rounds(problem.steps, "deepfool"):
+        _, values, gradients = problem.jacobian(problem.box(x + (1 + OVERSHOOT) * change), _borders(problem, start))
+        slopes = torch.stack([dual_length(gradient, problem.norm) for gradient in gradients]).clamp_min(1e-12)
+        near = (values.abs() / slopes).argmin(0)
+        column = torch.arange(len(x), device=x.device)
+        away, slope = values[near, column].abs() + 1e-4, slopes[near, column]
+        step = per_picture(away / slope) * steepest(gradients[near, column], problem.norm)
+        waiting = per_picture(~problem.best.found[problem.rows])
+        change = torch.where(waiting, problem.box(x + change + step) - x, change)
+    problem.ask(problem.box(x + (1 + OVERSHOOT) * change))
+
+
+def _borders(problem: Problem, logits: Tensor) -> list[Objective]:
+    if problem.goal.target is not None or problem.goal.confidence is not None:
+        return [Goal.lead]
+    others = without(logits, problem.goal.label).topk(min(CANDIDATES, logits.shape[1] - 1), 1).indices
+    return [partial(_lead_over_label, other) for other in others.T]
+
+
+def _lead_over_label(other: Tensor, goal: Goal, logits: Tensor) -> Tensor:
+    return pick(logits, other) - pick(logits, goal.label)
+
+
+SEARCHES = 5
+FIRST_WEIGHT = 1e-1
+LEARNING_RATE = 0.05
+
+
+@attack("cw", norms=(Norm.l2,), kind=Kind.minimal, steps=300, paper="Carlini and Wagner (2017), arXiv:1608.04644")
+def carlini_wagner(problem: Problem) -> None:
+    """Adam on |change|² + c · missing lead, over a variable whose tanh is the picture; c is searched for.
+
+    A fifth of the steps goes to each of five values of c: ten times as large after a failure, halfway back after a
+    success.
+    """
+    from cvtool.ascend import Adam
+
+    x = problem.x
+    start = torch.atanh((2 * x - 1) * (1 - 1e-6))
+    weight = x.new_full((len(x),), FIRST_WEIGHT)
+    low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
+    for _ in range(SEARCHES):
+        variable = start.clone().requires_grad_()
+        optimizer = Adam(variable, lr=problem.options.step_size or LEARNING_RATE, betas=(0.9, 0.999))
+        reached = torch.zeros_like(weight, dtype=torch.bool)
+        for _ in problem.rounds(max(1, problem.steps // SEARCHES), "cw", patient=True):
+            picture = problem.box((variable.tanh() + 1) / 2)
+            seen = problem.climb(picture, lambda goal, logits: goal.lead(logits).clamp_max(0))
+            reached |= seen.lead >= 0
+            pull = 2 * (picture.detach() - x) - per_picture(weight) * seen.gradient
+            (variable.grad,) = torch.autograd.grad(picture, variable, pull)
+            optimizer.step()
+        high = torch.where(reached, torch.minimum(high, weight), high)
+        low = torch.where(reached, low, torch.maximum(low, weight))
+        weight = torch.where(high.isinf(), weight * 10, (low + high) / 2)

@@ -1,0 +1,213 @@
+"""What every attack is given: pictures, a network that sees them as it will see their files, and a goal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from cvtool.fool.goal import Goal
+from cvtool.fool.norms import length, per_picture
+from cvtool.fool.options import FoolOptions, Norm
+from cvtool.models.loader import Model
+from cvtool.progress import Progress, Step, Stop, never, silent
+from cvtool.tensors import autocast, seeded
+
+Objective = Callable[[Goal, Tensor], Tensor]
+"""Goal and logits (M, K) → (M,) numbers that rise towards the goal."""
+
+Look = Callable[[Tensor], Tensor]
+"""From pictures (N, 3, H, W) to what enters a network (N, 3, h, w), differentiable."""
+
+
+class Best:
+    """The best try for each picture: one that reaches the goal before one that does not; then the smaller change.
+
+    Attributes:
+        picture: (N, 3, H, W), at first the originals.
+        lead: (N,) how far it is over the goal.
+        distance: (N,) length of its change; infinite where the goal is not reached.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self.picture = x.clone()
+        self.lead = x.new_full((len(x),), -torch.inf)
+        self.distance = x.new_full((len(x),), torch.inf)
+
+    @property
+    def found(self) -> Tensor:
+        """(N,) bool: the goal is reached."""
+        return self.distance.isfinite()
+
+    def offer(self, rows: Tensor, picture: Tensor, lead: Tensor, distance: Tensor, allowed: Tensor) -> None:
+        """Take a try for the pictures `rows` (n,) where it is better; those not `allowed` are too far away."""
+        reached = (lead >= 0) & allowed
+        closer = reached & (distance < self.distance[rows])
+        nearer = ~reached & ~self.found[rows] & (lead > self.lead[rows]) & allowed
+        taken = closer | nearer
+        now = rows[taken]
+        self.picture[now], self.lead[now] = picture[taken], lead[taken]
+        self.distance[rows[closer]] = distance[closer]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the network says of a try.
+
+    Attributes:
+        logits: (N, K) of the picture as written.
+        lead: (N,) how far it is over the goal, in the worst of the changes that it must survive.
+        gradient: (N, 3, H, W) of the objective, 0 outside the mask; empty if none was asked for.
+    """
+
+    logits: Tensor
+    lead: Tensor
+    gradient: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Make the network see something else in these pictures.
+
+    The network is never asked in vain: every picture that it is shown is rounded as its file will be, and offered to
+    `best`. So an attack only has to move; what it found is there at the end.
+
+    Attributes:
+        model: the network, frozen and in evaluation mode.
+        x: (N, 3, H, W) in [0, 1], the originals at their own size.
+        look: from such pictures to what enters the network (N, 3, h, w) but for its normalisation; differentiable.
+        goal: what counts as fooled.
+        norm: in which changes are measured.
+        eps: largest change, infinite without a limit.
+        options: of the attack.
+        steps: iterations.
+        mask: (N, 1, H, W), 1 where pixels may change; None: everywhere.
+        survive: the same for pictures after something has happened to them; the goal must be reached then, too.
+        rows: (N,) numbers of these pictures in `best`.
+        counts: forward and backward passes of single pictures.
+    """
+
+    model: Model
+    x: Tensor
+    look: Look
+    goal: Goal
+    norm: Norm
+    eps: float
+    options: FoolOptions
+    steps: int
+    best: Best
+    rows: Tensor
+    mask: Tensor | None = None
+    survive: tuple[Look, ...] = ()
+    progress: Progress = silent
+    stop: Stop = never
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def ask(self, x: Tensor) -> Answer:
+        """Show the network pictures (N, 3, H, W)."""
+        with torch.no_grad():
+            return self._seen(x, None)
+
+    def climb(self, x: Tensor, objective: Objective) -> Answer:
+        """The same with the gradient of an objective on the pixels."""
+        with torch.enable_grad():
+            return self._seen(x.detach().requires_grad_(), objective)
+
+    def _seen(self, x: Tensor, objective: Objective | None) -> Answer:
+        written = (
+            x + (self.on_grid(x.detach()) - x).detach()
+        )  # the gradient passes the rounding as if it were not there
+        logits = torch.cat([self._network(look(written)) for look in (self.look, *self.survive)])
+        goal = self.goal.repeated(1 + len(self.survive))
+        lead = goal.lead(logits.detach()).view(-1, len(x)).amin(0)
+        gradient = x.new_zeros(0)
+        if objective is not None:
+            (gradient,) = torch.autograd.grad(objective(goal, logits).sum(), x)
+            gradient = gradient if self.mask is None else gradient * self.mask
+            self.counts["backward"] += len(logits)
+        self._offer(written.detach(), lead)
+        return Answer(logits.detach()[: len(x)], lead, gradient)
+
+    def _offer(self, picture: Tensor, lead: Tensor) -> None:
+        distance = length(picture - self.x, self.norm)
+        self.best.offer(self.rows, picture, lead, distance, distance <= self.eps * (1 + 1e-5))
+
+    def jacobian(self, x: Tensor, objectives: list[Objective]) -> tuple[Answer, Tensor, Tensor]:
+        """The answer, values (M, N) and gradients (M, N, 3, H, W) of several objectives, from one forward pass."""
+        leaf = x.detach().requires_grad_()
+        with torch.enable_grad():
+            written = leaf + (self.on_grid(x) - leaf).detach()
+            logits = self.logits(written)
+            values = [objective(self.goal, logits) for objective in objectives]
+            gradients = [torch.autograd.grad(value.sum(), leaf, retain_graph=True)[0] for value in values]
+        self.counts["backward"] += len(x) * len(objectives)
+        lead = self.goal.lead(logits.detach())
+        self._offer(written.detach(), lead)
+        stacked = torch.stack(gradients)
+        stacked = stacked if self.mask is None else stacked * self.mask
+        return Answer(logits.detach(), lead, stacked[0]), torch.stack(values).detach(), stacked
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Pictures (M, 3, H, W) as they are → logits (M, K), at least float32; nothing is rounded or remembered."""
+        return self._network(self.look(x))
+
+    def _network(self, x: Tensor) -> Tensor:
+        self.counts["forward"] += len(x)
+        if x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)
+        with autocast(self.model.device, self.options.precision):
+            out: Tensor = self.model.module(self.model.normalize(x))
+        return out.to(torch.promote_types(out.dtype, torch.float32))
+
+    def box(self, x: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) back in [0, 1], and as they were outside the mask."""
+        x = x.clamp(0, 1)
+        return x if self.mask is None else torch.where(self.mask > 0, x, self.x)
+
+    def on_grid(self, x: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) as their file holds them: of few levels, and not further away than `eps`.
+
+        Rounding to the nearest level can lengthen a change; where it then is too long, the change is shortened until
+        it fits.
+        """
+        if self.options.levels is None:
+            return x
+        top = self.options.levels - 1
+        change = x - self.x
+        rounded: Tensor = ((self.x + change) * top).round() / top
+        for _ in range(8):
+            far = length(rounded - self.x, self.norm) / self.eps
+            if self.norm is Norm.l0 or bool((far <= 1).all()):
+                return rounded
+            change = change / per_picture(far.clamp_min(1))
+            rounded = ((self.x + change) * top).round() / top
+        return self.x + (change * top).trunc() / top
+
+    def rounds(self, total: int, stage: str, *, patient: bool = False) -> Iterator[int]:
+        """Count to `total`; ends early when asked to stop and, unless `patient`, when all pictures have a solution."""
+        for done in range(total):
+            if self.stop() or not (patient or not bool(self.best.found[self.rows].all())):
+                return
+            yield done
+            self.progress(Step(stage, done + 1, total, {"fooled": float(self.best.found[self.rows].sum())}))
+
+    def only(self, chosen: Tensor) -> Problem:
+        """The same for some of the pictures, given by their numbers (n,)."""
+        return replace(
+            self,
+            x=self.x[chosen],
+            goal=self.goal.only(chosen),
+            rows=self.rows[chosen],
+            mask=None if self.mask is None else self.mask[chosen],
+        )
+
+    def random(self) -> torch.Generator:
+        """On the CPU, so that every device sees the same numbers."""
+        return seeded(self.options.seed)
+
+    def noise(self, generator: torch.Generator) -> Tensor:
+        """(N, 3, H, W) of a normal distribution, the same for every picture whatever its company."""
+        return torch.randn(self.x.shape[1:], generator=generator).to(self.x).expand_as(self.x)

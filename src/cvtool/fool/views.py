@@ -1,0 +1,35 @@
+"""Pictures of a change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cvtool.grids import strip
+
+if TYPE_CHECKING:
+    from cvtool.fool.service import FoolResult
+
+Pixels = NDArray[np.float32]
+
+GAIN = 10
+"""How many times a difference is enlarged to be seen."""
+
+
+def difference(before: Pixels, after: Pixels) -> Pixels:
+    """(after − before) × `GAIN` around middle grey."""
+    shown: Pixels = np.clip(0.5 + GAIN * (after - before), 0, 1).astype(np.float32)
+    return shown
+
+
+def panel(before: Pixels, after: Pixels, result: FoolResult) -> Pixels:
+    """Original | difference | result, each under what the network sees or how far it was changed."""
+    first, last = result.original.predictions[0], result.adversarial.predictions[0]
+    labels = [
+        f"{first.name} {first.probability:.0%}",
+        f"difference × {GAIN}, L2 {result.l2:.2f}, Linf {result.linf * 255:.0f}/255",
+        f"{last.name} {last.probability:.0%}",
+    ]
+    return strip([before, difference(before, after), after], labels, min(512, max(160, *before.shape[:2])))
