@@ -141,7 +141,7 @@ def jpeg_round_trip(pixels: NDArray[np.float32], quality: int, subsampled: bool 
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
     with Image.open(buffer) as image:
-        return np.asarray(image, dtype=np.float32) / np.float32(255)
+        return unit(np.asarray(image))
 
 
 def jpeg_tables(quality: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -149,7 +149,7 @@ def jpeg_tables(quality: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as image:
-        tables: dict[int, list[int]] = image.quantization  # type: ignore[attr-defined] # a JPEG's
+        tables: dict[int, list[int]] = image.quantization
     bright, color = (np.array(tables[number], dtype=np.float32).reshape(8, 8) for number in (0, 1))
     return bright, color
 

@@ -11,6 +11,7 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
+from cvtool.cli.fool_targets import Ranking
 from cvtool.cli.fool_worker import Fooling, Request
 from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import check_writable, plan_outputs, result_name
@@ -50,6 +51,14 @@ def fool(
     ] = None,
     untargeted: Annotated[
         bool, typer.Option("--untargeted", show_default="off", help="Any class but the one that it sees now.")
+    ] = False,
+    all_targets: Annotated[
+        bool,
+        typer.Option(
+            "--all-targets",
+            show_default="off",
+            help="Change nothing: list the --top-k wrong classes that are nearest, and how large a change each takes.",
+        ),
     ] = False,
     method: Annotated[
         list[str] | None,
@@ -177,8 +186,8 @@ def fool(
 ) -> None:
     """Change a picture until the network sees something else in it; the saved file is what fools."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
-    if (target is None) == (not untargeted):
-        raise UsageError("Say what the network shall see: --target CLASS, or --untargeted for anything else.")
+    if (target is not None) + untargeted + all_targets != 1:
+        raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")
     if bool(images) == from_noise:
         raise UsageError("Give pictures to change, or --from-noise and none.")
     inputs = [Input(NOISE, Path(NOISE))] if from_noise else expand(images or [], recursive=recursive)
@@ -199,6 +208,10 @@ def fool(
         seed=seed,
         precision=precision.value,
     )
+    if all_targets:
+        ranking = Ranking(console, options, model, weights, device)
+        for_each(inputs, ranking.rank, command="fool", console=console)
+        return
     detail = "untargeted" if target is None else _file_name(target)
     named = [[detail] if len(methods) == 1 else [name, detail] for name in methods]
     read = [] if from_noise else paths_of(inputs)

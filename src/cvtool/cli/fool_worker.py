@@ -121,7 +121,7 @@ class Fooling:
         for name in self.request.methods:
             options = replace(self.request.options, method=Method(name))
             check_options(options, targeted=self.request.target is not None)
-        _ = self._wears, self._mask
+        _ = self._wears, self._mask, self._container
 
     def fool(self, given: Input) -> None:
         """Change one picture with all methods, write and report each.
@@ -168,7 +168,7 @@ class Fooling:
     def _compute(self, start: int) -> None:
         """Read and attack the next pictures together."""
         numbers = []
-        for number in range(start, min(len(self.inputs), start + self.request.options.batch)):
+        for number in range(start, min(len(self.inputs), start + self._together)):
             if self._there_already(number):
                 self._ready[number] = None
                 continue
@@ -182,6 +182,14 @@ class Fooling:
         found = [self._attack(Method(name), numbers) for name in self.request.methods]
         for place, number in enumerate(numbers):
             self._ready[number] = [each[place] for each in found]
+
+    @cached_property
+    def _together(self) -> int:
+        """How many pictures are read before they are attacked: all for an attack that makes one change for all."""
+        from cvtool.fool.attacks import ATTACKS
+
+        every = any(ATTACKS[Method(name)].together for name in self.request.methods)
+        return len(self.inputs) if every else self.request.options.batch
 
     def _read(self, given: Input) -> Read:
         from cvtool.images import flatten

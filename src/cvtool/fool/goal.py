@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cvtool.errors import UsageError
 
-SLACK = 0.01
+SLACK = 1e-3
 """Logits by which the goal is overfulfilled, so that another order of additions does not undo it."""
 
 

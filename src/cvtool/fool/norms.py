@@ -22,7 +22,8 @@ def length(change: Tensor, norm: Norm) -> Tensor:
         return change.ne(0).any(1).flatten(1).sum(1).to(change.dtype)
     if norm is Norm.linf:
         return flat.abs().amax(1)
-    return flat.norm(p=1 if norm is Norm.l1 else 2, dim=1)
+    size: Tensor = torch.linalg.vector_norm(flat, ord=1 if norm is Norm.l1 else 2, dim=1)
+    return size
 
 
 def dual_length(gradient: Tensor, norm: Norm) -> Tensor:
@@ -30,7 +31,7 @@ def dual_length(gradient: Tensor, norm: Norm) -> Tensor:
     if norm is Norm.linf:
         return gradient.flatten(1).abs().sum(1)
     if norm is Norm.l2:
-        return gradient.flatten(1).norm(dim=1)
+        return length(gradient, Norm.l2)
     if norm is Norm.l1:
         return gradient.flatten(1).abs().amax(1)
     return gradient.abs().sum(1).flatten(1).amax(1)  # L0: one pixel from one end of its range to the other

@@ -27,6 +27,7 @@ class Method(str, Enum):
     patch = "patch"
     square = "square"
     boundary = "boundary"
+    universal = "universal"
 
 
 class Norm(str, Enum):

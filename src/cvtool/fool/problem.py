@@ -42,6 +42,11 @@ class Best:
         """(N,) bool: the goal is reached."""
         return self.distance.isfinite()
 
+    def forget(self) -> None:
+        """As if nothing had been tried, but for the pictures that stand."""
+        self.lead.fill_(-torch.inf)
+        self.distance.fill_(torch.inf)
+
     def offer(self, rows: Tensor, picture: Tensor, lead: Tensor, distance: Tensor, allowed: Tensor) -> None:
         """Take a try for the pictures `rows` (n,) where it is better; those not `allowed` are too far away."""
         reached = (lead >= 0) & allowed

@@ -41,6 +41,7 @@ class AttackSpec:
         sees: what it asks of the network.
         paper: who described it.
         untargeted_only: it cannot aim at a class.
+        together: it makes one change for all pictures, which must be of one size.
     """
 
     method: Method
@@ -51,6 +52,7 @@ class AttackSpec:
     sees: Sees
     paper: str
     untargeted_only: bool = False
+    together: bool = False
 
 
 ATTACKS: dict[Method, AttackSpec] = {}
@@ -66,12 +68,13 @@ def attack(
     paper: str,
     sees: Sees = Sees.gradients,
     untargeted_only: bool = False,
+    together: bool = False,
 ) -> Callable[[Attack], Attack]:
     """Enter the decorated function into `ATTACKS`; the arguments are `AttackSpec`'s."""
 
     def enter(function: Attack) -> Attack:
         method = Method(name)
-        ATTACKS[method] = AttackSpec(method, function, norms, kind, steps, sees, paper, untargeted_only)
+        ATTACKS[method] = AttackSpec(method, function, norms, kind, steps, sees, paper, untargeted_only, together)
         return function
 
     return enter

@@ -150,9 +150,12 @@ def fool(
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, pixels in enumerate(pictures):
         groups[pixels.shape].append(number)
+    if spec.together and len(groups) > 1:
+        raise UsageError(f"{spec.method.value} makes one change for all pictures, so they must be of one size.")
     for numbers in groups.values():
-        for start in range(0, len(numbers), options.batch):
-            part = numbers[start : start + options.batch]
+        together = len(numbers) if spec.together else options.batch
+        for start in range(0, len(numbers), together):
+            part = numbers[start : start + together]
             job = _Job(victim, options, spec, wears, container)
             found = job.run(
                 [pictures[n] for n in part],

@@ -29,7 +29,7 @@ def panel(before: Pixels, after: Pixels, result: FoolResult) -> Pixels:
     first, last = result.original.predictions[0], result.adversarial.predictions[0]
     labels = [
         f"{first.name} {first.probability:.0%}",
-        f"difference × {GAIN}, L2 {result.l2:.2f}, Linf {result.linf * 255:.0f}/255",
+        f"difference x{GAIN}, L2 {result.l2:.2f}",
         f"{last.name} {last.probability:.0%}",
     ]
     return strip([before, difference(before, after), after], labels, min(512, max(160, *before.shape[:2])))

@@ -4,12 +4,14 @@ from cvtool.fool.attacks import (  # noqa: F401
     apgd,
     automatic,
     boundary,
+    carlini_wagner,
     decoupled,
     deepfool,
     lagrangian,
     signs,
     sparse,
     square,
+    universal,
 )
 from cvtool.fool.registry import ATTACKS
 

@@ -88,6 +88,6 @@ def _uphill(problem: Problem, x: Tensor, radius: float, probes: int, generator: 
         sides.append((some.goal.lead(logits) >= 0).to(x) * 2 - 1)
     side = torch.cat(sides)
     side = side if side.abs().mean() == side.mean().abs() else side - side.mean()
-    for noise, part in zip(noises, side.split(problem.options.batch), strict=True):
+    for noise, part in zip(noises, torch.split(side, problem.options.batch), strict=True):
         total += (per_picture(part) * noise).sum(0, keepdim=True)
     return unit(total)

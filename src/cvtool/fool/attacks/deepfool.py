@@ -1,4 +1,4 @@
-"""DeepFool and Carlini-Wagner: the border as a plane, and as a penalty."""
+"""DeepFool: the borders between classes as planes."""
 
 from __future__ import annotations
 
@@ -54,37 +54,3 @@ def _borders(problem: Problem, logits: Tensor) -> list[Objective]:
 
 def _lead_over_label(other: Tensor, goal: Goal, logits: Tensor) -> Tensor:
     return pick(logits, other) - pick(logits, goal.label)
-
-
-SEARCHES = 5
-FIRST_WEIGHT = 1e-1
-LEARNING_RATE = 0.05
-
-
-@attack("cw", norms=(Norm.l2,), kind=Kind.minimal, steps=300, paper="Carlini and Wagner (2017), arXiv:1608.04644")
-def carlini_wagner(problem: Problem) -> None:
-    """Adam on |change|² + c · missing lead, over a variable whose tanh is the picture; c is searched for.
-
-    A fifth of the steps goes to each of five values of c: ten times as large after a failure, halfway back after a
-    success.
-    """
-    from cvtool.ascend import Adam
-
-    x = problem.x
-    start = torch.atanh((2 * x - 1) * (1 - 1e-6))
-    weight = x.new_full((len(x),), FIRST_WEIGHT)
-    low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
-    for _ in range(SEARCHES):
-        variable = start.clone().requires_grad_()
-        optimizer = Adam(variable, lr=problem.options.step_size or LEARNING_RATE, betas=(0.9, 0.999))
-        reached = torch.zeros_like(weight, dtype=torch.bool)
-        for _ in problem.rounds(max(1, problem.steps // SEARCHES), "cw", patient=True):
-            picture = problem.box((variable.tanh() + 1) / 2)
-            seen = problem.climb(picture, lambda goal, logits: goal.lead(logits).clamp_max(0))
-            reached |= seen.lead >= 0
-            pull = 2 * (picture.detach() - x) - per_picture(weight) * seen.gradient
-            (variable.grad,) = torch.autograd.grad(picture, variable, pull)
-            optimizer.step()
-        high = torch.where(reached, torch.minimum(high, weight), high)
-        low = torch.where(reached, low, torch.maximum(low, weight))
-        weight = torch.where(high.isinf(), weight * 10, (low + high) / 2)

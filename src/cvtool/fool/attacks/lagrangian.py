@@ -15,7 +15,8 @@ CHECK = 10
 GROWTH, IMPROVED = 1.2, 0.95
 """Every `CHECK` steps the penalty grows by `GROWTH` where nothing fools and the lead did not improve to this share."""
 MEMORY = 0.9
-FIRST_DISTANCE = 0.5
+SLOWNESS = 0.99
+FARTHEST_STEP = 1.0
 LAST_RATE = 0.01
 
 
@@ -24,7 +25,7 @@ def alma(problem: Problem) -> None:
     """Gradient descent on |change|² + penalty(missing lead), whose multiplier and weight adapt to each picture."""
     x = problem.x
     change, momentum = torch.zeros_like(x), torch.zeros_like(x)
-    squares = torch.ones_like(x)
+    squares = x.new_ones(len(x))
     multiplier, weight = x.new_ones(len(x)), x.new_ones(len(x))
     kept: Tensor | None = None
     rate: Tensor | None = None
@@ -40,12 +41,12 @@ def alma(problem: Problem) -> None:
         slope = _slope(missing, weight, multiplier)
         multiplier = (MEMORY * multiplier + (1 - MEMORY) * slope).clamp(1e-6, 1)
         downhill = 2 * change - per_picture(slope) * seen.gradient
-        if rate is None:  # the first step is to be as long as a small change
-            rate = FIRST_DISTANCE / length(downhill, Norm.l2).clamp_min(1e-12)
-            squares = downhill.square().flatten(1).mean(1).view(-1, 1, 1, 1).expand_as(x).clone()
-            rate = rate * squares[:, 0, 0, 0].sqrt().clamp_min(1e-12)
-        squares = 0.99 * squares + 0.01 * downhill.square().flatten(1).mean(1).view(-1, 1, 1, 1)
-        momentum = MEMORY * momentum + (1 - MEMORY) * downhill / squares.sqrt().clamp_min(1e-12)
+        size = length(downhill, Norm.l2).square()
+        if rate is None:  # the first step is as long as the way to the border seems to be
+            border = missing.abs() / length(seen.gradient, Norm.l2).clamp_min(1e-12)
+            rate, squares = border.clamp_max(FARTHEST_STEP), size
+        squares = SLOWNESS * squares + (1 - SLOWNESS) * size
+        momentum = MEMORY * momentum + (1 - MEMORY) * downhill / per_picture(squares.sqrt().clamp_min(1e-12))
         shrinking = LAST_RATE ** (done / problem.steps)
         change = problem.box(x + change - per_picture(rate) * shrinking * momentum) - x
     problem.ask(x + change)

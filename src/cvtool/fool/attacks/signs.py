@@ -37,7 +37,9 @@ def ascent(problem: Problem) -> None:
     problem.ask(x)
 
 
-@attack("fgsm", norms=BALLS, kind=Kind.bounded, steps=1, paper="Goodfellow et al. (2015), arXiv:1412.6572")
+@attack(
+    "fgsm", norms=(Norm.linf, Norm.l2), kind=Kind.bounded, steps=1, paper="Goodfellow et al. (2015), arXiv:1412.6572"
+)
 def fgsm(problem: Problem) -> None:
     """One step as long as eps allows, along the sign of the gradient."""
     seen = problem.climb(problem.x, Goal.cross_entropy)

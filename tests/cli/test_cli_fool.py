@@ -1,0 +1,229 @@
+"""``cvtool fool`` from words to files, on the bundled network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cvtool.bundled import find_asset
+from cvtool.images import flatten, read_picture
+from cvtool.models.cards import Resize
+from cvtool.models.framing import classify, takes_any_size
+from cvtool.models.loader import load
+from cvtool.provenance import read_provenance
+
+ESPRESSO, TABBY = 967, 281
+
+
+@pytest.fixture
+def photo(here: Path) -> Path:
+    """The bundled cat, small."""
+    with Image.open(find_asset("cat").path) as picture:
+        picture.resize((180, 120)).save(here / "tabby.png")
+    return here / "tabby.png"
+
+
+@pytest.fixture
+def photos(here: Path, photo: Path) -> Path:
+    """A folder with two pictures and a broken file."""
+    folder = here / "photos"
+    folder.mkdir()
+    with Image.open(photo) as picture:
+        picture.save(folder / "a.png")
+        picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "b.png")
+    (folder / "c.png").write_bytes(b"no picture")
+    return folder
+
+
+def lines(outcome) -> list[dict]:
+    assert outcome.code in (0, 3, 5), outcome.err
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+def seen_in(path: Path, how: Resize = Resize.crop) -> np.ndarray:
+    """What the bundled network says of a file, asked without this command."""
+    model = load("efficientnet-lite0")
+    return classify(flatten(read_picture(path)), model, how, takes_any_size(model)).softmax(0).numpy()
+
+
+def test_the_saved_file_fools(cvtool, photo: Path, here: Path) -> None:
+    done = cvtool("fool", "tabby.png", "--target", "espresso")
+    assert (done.code, done.out) == (0, "")
+    assert sorted(path.name for path in here.iterdir()) == ["tabby-fool-espresso.png", "tabby.png"]
+    assert "espresso" in done.err
+    chances = seen_in(here / "tabby-fool-espresso.png")
+    assert chances.argmax() == ESPRESSO
+    assert chances[ESPRESSO] >= 0.9 - 1e-3
+    before, after = (
+        np.asarray(Image.open(here / name)).astype(int) for name in ("tabby.png", "tabby-fool-espresso.png")
+    )
+    assert before.shape == after.shape
+    assert 0 < np.abs(before - after).mean() < 3
+
+
+def test_json(cvtool, photo: Path) -> None:
+    (found,) = lines(cvtool("fool", "tabby.png", "--target", ESPRESSO, "--json", "--top-k", 2, "--steps", 40))
+    assert {"command", "input", "output", "model", "device", "seed", "seconds", "version"} <= found.keys()
+    assert {"method", "success", "queries", "steps", "linf", "l2", "l0", "ssim", "transfer"} <= found.keys()
+    assert found["success"] is True
+    assert found["target"]["name"] == "espresso"
+    assert found["target"]["probability"] >= 0.9 - 1e-3
+    assert len(found["original"]["predictions"]) == 2
+    assert found["adversarial"]["margin"] > 0 > found["original"]["margin"]
+    assert 0.8 < found["ssim"] < 1
+
+
+def test_methods_norms_and_a_table(cvtool, photos: Path) -> None:
+    done = cvtool(
+        *("fool", "photos", "--untargeted", "--method", "pgd,fgsm", "--eps", "4/255", "--confidence", 0.01),
+        *("--steps", 5, "--table", "t.csv", "-o", "out"),
+    )
+    assert done.code == 3
+    assert "c.png" in done.err
+    rows = list(csv.DictReader(Path("t.csv").read_text().splitlines()))
+    assert {(row["method"], row["norm"], row["pictures"]) for row in rows} == {
+        ("pgd", "linf", "2"),
+        ("fgsm", "linf", "2"),
+    }
+    for method in ("pgd", "fgsm"):
+        shares = [float(row["fooled"]) for row in rows if row["method"] == method]
+        assert shares == sorted(shares)
+    assert len(list(Path("out").iterdir())) == 4
+
+
+def test_a_goal_that_is_not_reached(cvtool, photo: Path, here: Path) -> None:
+    done = cvtool("fool", "tabby.png", "--target", "espresso", "--method", "fgsm", "--eps", "1/255", "--json")
+    assert done.code == 5
+    (found,) = lines(done)
+    assert found["success"] is False
+    assert (here / "tabby-fool-espresso.png").exists()
+    assert "the best try is in 'tabby-fool-espresso.png'" in done.err.splitlines()[-1]
+
+
+def test_minimize_is_smaller(cvtool, photo: Path) -> None:
+    sure, *_ = lines(cvtool("fool", "tabby.png", "--target", "espresso", "--steps", 40, "--json"))
+    small, *_ = lines(cvtool("fool", "tabby.png", "--target", "espresso", "--steps", 20, "--minimize", "--json"))
+    assert small["success"]
+    assert small["l2"] < sure["l2"]
+
+
+def test_what_must_survive(cvtool, photo: Path, here: Path) -> None:
+    words = ("--target", "espresso", "--survive", "jpeg:75", "--confidence", 0.5, "--steps", 40, "--json")
+    (found,) = lines(cvtool("fool", "tabby.png", *words))
+    assert found["survived"] == {"jpeg:75": True}
+    assert found["success"]
+    with Image.open(here / "tabby-fool-espresso.png") as picture:
+        picture.save(here / "worn.jpg", quality=75)
+    assert seen_in(here / "worn.jpg").argmax() == ESPRESSO
+
+
+def test_a_jpeg_that_fools(cvtool, photo: Path, here: Path) -> None:
+    (found,) = lines(cvtool("fool", "tabby.png", "--target", "espresso", "-o", "x.jpg", "--json", "--steps", 40))
+    assert found["success"]
+    assert seen_in(here / "x.jpg").argmax() == ESPRESSO
+
+
+def test_views(cvtool, photo: Path, here: Path) -> None:
+    words = ("fool", "tabby.png", "--untargeted", "--method", "fgsm", "--confidence", 0.01, "--eps", "8/255")
+    assert cvtool(*words, "--view", "panel", "-o", "x.png").code in (0, 5)
+    with Image.open(here / "x-panel.png") as panel:
+        assert panel.width > 3 * 160
+    assert cvtool(*words, "--view", "difference", "-o", "x.png").code in (0, 5)
+    before, after, drawn = (flatten(read_picture(here / name)) for name in ("tabby.png", "x.png", "x-difference.png"))
+    np.testing.assert_allclose(drawn, np.clip(0.5 + 10 * (after - before), 0, 1), atol=0.6 / 255)
+
+
+def test_a_mask(cvtool, photo: Path, here: Path) -> None:
+    mask = np.zeros((120, 180), dtype=np.uint8)
+    mask[:, 90:] = 255
+    Image.fromarray(mask).save(here / "right.png")
+    assert cvtool("fool", "tabby.png", "--target", "espresso", "--mask", "right.png", "-o", "x.png", "--steps", 40).code == 0
+    change = np.asarray(Image.open("x.png")).astype(int) - np.asarray(Image.open("tabby.png"))
+    assert np.abs(change[:, :90]).max() == 0
+    assert np.abs(change[:, 90:]).max() > 0
+
+
+def test_from_noise(cvtool, here: Path) -> None:
+    (found,) = lines(cvtool("fool", "--from-noise", "--target", "espresso", "--json", "--steps", 40))
+    assert found["success"]
+    assert seen_in(here / "noise-fool-espresso.png").argmax() == ESPRESSO
+
+
+def test_other_networks_are_asked(cvtool, photo: Path) -> None:
+    words = ("--untargeted", "--transfer-to", "efficientnet-lite1", "--method", "fgsm", "--json")
+    (found,) = lines(cvtool("fool", "tabby.png", *words))
+    assert set(found["transfer"]) == {"efficientnet-lite1"}
+    assert 0 < found["transfer"]["efficientnet-lite1"]["probability"] <= 1
+
+
+def test_results_that_are_there_are_left(cvtool, photos: Path, here: Path) -> None:
+    words = ("fool", "photos", "--untargeted", "--method", "fgsm", "-o", "out", "--skip-existing", "--json")
+    (photos / "c.png").unlink()
+    assert len(lines(cvtool(*words))) == 2
+    (here / "out/a-fool-untargeted.png").unlink()
+    (again,) = lines(cvtool(*words))
+    assert again["input"].endswith("a.png")
+
+
+def test_provenance_makes_the_same_again(cvtool, photo: Path, here: Path) -> None:
+    words = ("--untargeted", "--method", "pgd", "--eps", "8/255", "--steps", 5, "--confidence", 0.01, "--seed", 3)
+    cvtool("fool", "tabby.png", *words, "-o", "x.png")
+    line = read_provenance(here / "x.png").command_line
+    cvtool(*shlex.split(line)[1:], "-o", "again.png")
+    assert (here / "x.png").read_bytes() == (here / "again.png").read_bytes()
+
+
+def test_stdout(photo: Path) -> None:
+    words = ("fool", "-", "--untargeted", "--method", "fgsm", "--confidence", "0.01", "-o", "-")
+    done = piped(*words, given=photo.read_bytes())
+    assert done.stdout.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "--target CLASS, or --untargeted"),
+        (("--all-targets", "--untargeted"), "--target CLASS, or --untargeted"),
+        (("--target", "tabby", "--untargeted"), "--target CLASS, or --untargeted"),
+        (("--target", "espreso"), "Nearest: espresso"),
+        (("--untargeted", "--method", "pgdd"), "Nearest: pgd"),
+        (("--untargeted", "--eps", "0"), "--eps '0'"),
+        (("--untargeted", "--eps", "8/0"), "--eps '8/0'"),
+        (("--untargeted", "--confidence", "1"), "between 0 and 1"),
+        (("--untargeted", "--method", "ddn", "--norm", "linf"), "ddn does not measure in linf"),
+        (("--untargeted", "--method", "pgd", "--minimize"), "minimizes nothing"),
+        (("--target", "tabby", "--method", "boundary"), "cannot aim"),
+        (("--untargeted", "--survive", "flood:3"), "nothing to survive"),
+        (("--untargeted", "--from-noise"), "--from-noise and none"),
+        (("--untargeted", "-o", "x.webp"), "webp would wash"),
+        (("--untargeted", "--table", "t.txt"), ".csv or .json"),
+        (("--untargeted", "--model", "vgg19"), "vgg19"),
+    ],
+)
+def test_wrong_usage(cvtool, photo: Path, here: Path, words, said) -> None:
+    done = cvtool("fool", "tabby.png", *words)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert said in done.err
+    assert [path.name for path in here.iterdir()] == ["tabby.png"]
+
+
+def test_bad_input(cvtool, here: Path) -> None:
+    assert cvtool("fool", "absent.png", "--untargeted").code == 3
+    (here / "text.png").write_text("no picture")
+    assert cvtool("fool", "text.png", "--untargeted").code == 3
+    assert cvtool("fool", "text.png", "--untargeted", "--mask", "absent.png").code == 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (7, 5), (40, 33)])
+def test_tiny_pictures(cvtool, here: Path, size) -> None:
+    Image.new("RGB", size, (200, 60, 30)).save(here / "tiny.png")
+    done = cvtool("fool", "tiny.png", "--untargeted", "--steps", 20, "--confidence", 0.02)
+    assert done.code in (0, 5), done.err
+    with Image.open(here / "tiny-fool-untargeted.png") as picture:
+        assert picture.size == size
