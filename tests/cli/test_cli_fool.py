@@ -143,7 +143,10 @@ def test_a_mask(cvtool, photo: Path, here: Path) -> None:
     mask = np.zeros((120, 180), dtype=np.uint8)
     mask[:, 90:] = 255
     Image.fromarray(mask).save(here / "right.png")
-    assert cvtool("fool", "tabby.png", "--target", "espresso", "--mask", "right.png", "-o", "x.png", "--steps", 40).code == 0
+    assert (
+        cvtool("fool", "tabby.png", "--target", "espresso", "--mask", "right.png", "-o", "x.png", "--steps", 40).code
+        == 0
+    )
     change = np.asarray(Image.open("x.png")).astype(int) - np.asarray(Image.open("tabby.png"))
     assert np.abs(change[:, :90]).max() == 0
     assert np.abs(change[:, 90:]).max() > 0

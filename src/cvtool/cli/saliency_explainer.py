@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from cvtool.annotations import Boxes, LabelledBox
     from cvtool.saliency.evaluation import Evaluation
     from cvtool.saliency.service import Explainer, Explanation
+    from cvtool.saliency.views import Scale
 
 MOST_TOGETHER = 64
 """Pictures that are read before they are explained, unless told otherwise: what a GPU takes at a time."""
@@ -246,17 +247,17 @@ class Explaining:
                 progress=progress,
             )
 
-    def _scale(self, explanation: Explanation) -> float:
+    def _scale(self, explanation: Explanation) -> Scale:
         from cvtool.saliency.views import scale_of
 
         if not self.request.same_scale:
-            return scale_of([explanation.map])
+            return scale_of([explanation.map], explanation.signed)
         key = f"scale {explanation.method.value}"
         if key not in self._state:
             others = [each for answers in self._ready.values() if isinstance(answers, list) for each in answers]
             maps = [each.map for answer in others for each in answer.explanations if each.method is explanation.method]
-            self._state[key] = scale_of([explanation.map, *maps])
-        found: float = self._state[key]
+            self._state[key] = scale_of([explanation.map, *maps], explanation.signed)
+        found: Scale = self._state[key]
         return found
 
     def _draw(self, picture: Read, answer: Answer) -> NDArray[np.float32]:
@@ -266,18 +267,18 @@ class Explaining:
         if answer.name == ALL:
             return self._sheet(pixels, answer)
         (explanation,) = answer.explanations
-        scale, signed, map = self._scale(explanation), explanation.signed, explanation.map
+        scale, map = self._scale(explanation), explanation.map
         kind = self.request.view.value
         if kind == "heatmap":
-            return views.heatmap(map, signed, scale)
+            return views.heatmap(map, scale)
         if kind == "overlay":
-            return views.overlay(pixels, map, signed, scale)
+            return views.overlay(pixels, map, scale)
         if kind == "masked":
             return views.masked(pixels, map, scale)
         likeliest = ", ".join(f"{each.name} {each.probability:.0%}" for each in explanation.predictions[:2])
         question = explanation.target.name
         question += f" and not {explanation.contrast.name}" if explanation.contrast is not None else ""
-        return views.panel(pixels, map, signed, scale, [likeliest, explanation.method.value, f"why {question}?"])
+        return views.panel(pixels, map, scale, [likeliest, explanation.method.value, f"why {question}?"])
 
     def _sheet(self, pixels: NDArray[np.float32], answer: Answer) -> NDArray[np.float32]:
         """All methods' overlays, five a row, after the picture."""
@@ -286,7 +287,7 @@ class Explaining:
         target = answer.explanations[0].target
         cells = [(f"{target.name} {target.probability:.0%}", pixels)]
         for each in answer.explanations:
-            cells.append((each.method.value, views.overlay(pixels, each.map, each.signed, self._scale(each))))
+            cells.append((each.method.value, views.overlay(pixels, each.map, self._scale(each))))
         return views.sheet(cells)
 
     def _finish_one(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> None:
