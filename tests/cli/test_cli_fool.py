@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,8 +137,19 @@ def test_views(cvtool, photo: Path, here: Path) -> None:
     with Image.open(here / "x-panel.png") as panel:
         assert panel.width > 3 * 160
     assert cvtool(*words, "--view", "difference", "-o", "x.png").code in (0, 5)
+    assert cvtool(*words, "--explain", "-o", "x.png").code in (0, 5)
+    assert (here / "x-explain.png").exists()
     before, after, drawn = (flatten(read_picture(here / name)) for name in ("tabby.png", "x.png", "x-difference.png"))
     np.testing.assert_allclose(drawn, np.clip(0.5 + 10 * (after - before), 0, 1), atol=0.6 / 255)
+
+
+def test_all_targets(cvtool, photo: Path, here: Path) -> None:
+    (found,) = lines(cvtool("fool", "tabby.png", "--all-targets", "--top-k", 2, "--steps", 15, "--json"))
+    assert found["output"] is None
+    sizes = [row["l2"] for row in found["targets"]]
+    assert sizes == sorted(sizes)
+    assert all(row["estimate"] > 0 for row in found["targets"])
+    assert [path.name for path in here.iterdir()] == ["tabby.png"]
 
 
 def test_a_mask(cvtool, photo: Path, here: Path) -> None:
@@ -184,7 +197,8 @@ def test_provenance_makes_the_same_again(cvtool, photo: Path, here: Path) -> Non
 
 def test_stdout(photo: Path) -> None:
     words = ("fool", "-", "--untargeted", "--method", "fgsm", "--confidence", "0.01", "-o", "-")
-    done = piped(*words, given=photo.read_bytes())
+    with photo.open("rb") as picture:
+        done = subprocess.run([sys.executable, "-m", "cvtool", *words], stdin=picture, capture_output=True, check=False)
     assert done.stdout.startswith(b"\x89PNG")
 
 

@@ -139,6 +139,12 @@ def fool(
         View,
         typer.Option("--view", help="Also write the panel original | difference × 10 | result, or the difference."),
     ] = View.image,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", show_default="off", help="Also write what the network looks at (Grad-CAM), before and after."
+        ),
+    ] = False,
     patch_size: Annotated[
         float,
         typer.Option(
@@ -184,7 +190,7 @@ def fool(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Change a picture until the network sees something else in it; the saved file is what fools."""
+    """Change a picture until the network sees something else."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if (target is not None) + untargeted + all_targets != 1:
         raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")
@@ -228,12 +234,14 @@ def fool(
         if table.suffix.lower() not in (".csv", ".json"):
             raise UsageError(f"--table '{table}' must end in .csv or .json.")
         check_writable(table, read, "--table")
-    if view is not View.image and destinations[0].path is None:
-        raise UsageError("--view writes a second picture beside the first, which '-' has no place for.")
+    if (view is not View.image or explain) and destinations[0].path is None:
+        raise UsageError("--view and --explain write a second picture beside the first, which '-' has no place for.")
     work = Fooling(
         context=context,
         console=console,
-        request=Request(tuple(methods), options, target, mask, survive, tuple(transfer_to or ()), view, skip_existing),
+        request=Request(
+            tuple(methods), options, target, mask, survive, tuple(transfer_to or ()), view, explain, skip_existing
+        ),
         inputs=tuple(inputs),
         destinations=tuple(destinations),
         from_noise=from_noise,

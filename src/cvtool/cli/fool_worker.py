@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cvtool.fool.survival import Wear
     from cvtool.models.predictions import Prediction
 
-WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "skip_existing"})
+WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "explain", "skip_existing"})
 LOSSY = {"jpg", "webp"}
 
 
@@ -48,6 +48,7 @@ class Request:
     survive: str | None
     transfer_to: tuple[str, ...]
     view: Enum
+    explain: bool
     skip_existing: bool
 
 
@@ -260,8 +261,7 @@ class Fooling:
         again = flatten(decode_picture(saved, destination.name))
         result = judge(result, again, self.victim)
         transfer = {name: self._transferred(again, other) for name, other in self._others.items()}
-        if self.request.view.value != "image":
-            self._draw(picture.pixels, again, result, destination)
+        self._draw(picture.pixels, again, result, destination)
         seconds = result.seconds + time.perf_counter() - started
         if self.console.json:
             self.console.result(
@@ -297,16 +297,24 @@ class Fooling:
         result: FoolResult,
         destination: Destination,
     ) -> None:
+        """The second pictures that are wanted, beside the result."""
+        from cvtool.cli.fool_explain import explained
         from cvtool.fool import views
         from cvtool.images import encode_picture
 
-        assert destination.path is not None
-        kind = self.request.view.value
-        drawn = views.difference(before, after) if kind == "difference" else views.panel(before, after, result)
-        path = destination.path.with_name(f"{destination.path.stem}-{kind}{destination.path.suffix}")
-        beside = replace(destination, path=path)
-        beside.write(encode_picture(drawn, destination.format.value), self.console)
-        self.console.say(f"  {beside.name}")
+        kind, victim, drawn = self.request.view.value, self.victim, {}
+        if kind == "difference":
+            drawn[kind] = views.difference(before, after)
+        if kind == "panel":
+            drawn[kind] = views.panel(before, after, result)
+        if self.request.explain:
+            drawn["explain"] = explained(before, after, victim.model, victim.any_size, result.options)
+        for name, pixels in drawn.items():
+            assert destination.path is not None
+            path = destination.path.with_name(f"{destination.path.stem}-{name}{destination.path.suffix}")
+            beside = replace(destination, path=path)
+            beside.write(encode_picture(pixels, destination.format.value), self.console)
+            self.console.say(f"  {beside.name}")
 
     def _note(self, given: Input, picture: Read, result: FoolResult, destination: Destination) -> str:
         """The provenance of one picture, as text."""
