@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from cvtool.saliency.service import Explainer, Explanation
     from cvtool.saliency.views import Scale
 
-MOST_TOGETHER = 64
-"""Pictures that are read before they are explained, unless told otherwise: what a GPU takes at a time."""
+MOST_TOGETHER = 16
+"""Pictures that are read before they are explained, unless told otherwise."""
 WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method", "boxes"})
 
 
