@@ -16,7 +16,7 @@ from cvtool.cli.fool_worker import Fooling, Request
 from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import check_writable, plan_outputs, result_name
 from cvtool.errors import UsageError
-from cvtool.fool.options import FoolOptions, Method, Norm
+from cvtool.fool.options import SURE, FoolOptions, Method, Norm
 from cvtool.models.cards import DEFAULT_MODEL, Resize
 
 DEFAULTS = FoolOptions()
@@ -97,9 +97,14 @@ def fool(
         typer.Option("--restarts", metavar="N", min=0, help="Further random starts of pgd, apgd and square."),
     ] = DEFAULTS.restarts,
     confidence: Annotated[
-        float,
-        typer.Option("--confidence", metavar="P", help="Probability that the wrong class shall reach, 0 to 1."),
-    ] = DEFAULTS.confidence or 0.9,
+        float | None,
+        typer.Option(
+            "--confidence",
+            metavar="P",
+            show_default=f"{SURE}; within a limit it only has to come first",
+            help="Probability that the wrong class shall reach, 0 to 1.",
+        ),
+    ] = DEFAULTS.confidence,
     minimize: Annotated[
         bool,
         typer.Option(

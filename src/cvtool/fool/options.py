@@ -39,6 +39,10 @@ class Norm(str, Enum):
     l0 = "l0"
 
 
+SURE = 0.9
+"""Probability that is enough for a picture that is to fool somebody else, too."""
+
+
 @dataclass(frozen=True)
 class FoolOptions:
     """Options of one attack.
@@ -50,7 +54,8 @@ class FoolOptions:
         steps: iterations; None asks the method.
         step_size: of one iteration, in the unit of eps; None asks the method.
         restarts: random starts of pgd and square after the first.
-        confidence: probability that the wrong class must reach; None is content when it comes first.
+        confidence: probability that the wrong class must reach; None: `SURE`, or that it comes first if `eps` limits
+            the change or the smallest is looked for.
         minimize: look for the smallest change that makes the wrong class come first, whatever its probability.
         resize: how the network is shown the picture.
         levels: values that a channel of the written file can have; None leaves the picture unrounded.
@@ -58,7 +63,7 @@ class FoolOptions:
         top_k: number of predictions that are reported.
         batch: pictures at a time.
         seed: seed of everything random.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``; files are judged in fp32.
     """
 
     method: Method = Method.auto
@@ -67,7 +72,7 @@ class FoolOptions:
     steps: int | None = None
     step_size: float | None = None
     restarts: int = 0
-    confidence: float | None = 0.9
+    confidence: float | None = None
     minimize: bool = False
     resize: Resize = Resize.crop
     levels: int | None = 256
@@ -75,4 +80,4 @@ class FoolOptions:
     top_k: int = 5
     batch: int = 8
     seed: int = 0
-    precision: str = "auto"
+    precision: str = "fp32"

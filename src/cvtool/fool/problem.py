@@ -122,38 +122,36 @@ class Problem:
             return self._seen(x.detach().requires_grad_(), objective)
 
     def _seen(self, x: Tensor, objective: Objective | None) -> Answer:
-        written = (
-            x + (self.on_grid(x.detach()) - x).detach()
-        )  # the gradient passes the rounding as if it were not there
-        logits = torch.cat([self._network(look(written)) for look in (self.look, *self.survive)])
-        goal = self.goal.repeated(1 + len(self.survive))
-        lead = goal.lead(logits.detach()).view(-1, len(x)).amin(0)
+        logits, lead = self._shown(x)
         gradient = x.new_zeros(0)
         if objective is not None:
+            goal = self.goal.repeated(1 + len(self.survive))
             (gradient,) = torch.autograd.grad(objective(goal, logits).sum(), x)
             gradient = gradient if self.mask is None else gradient * self.mask
             self.counts["backward"] += len(logits)
-        self._offer(written.detach(), lead)
         return Answer(logits.detach()[: len(x)], lead, gradient)
 
-    def _offer(self, picture: Tensor, lead: Tensor) -> None:
-        distance = length(picture - self.x, self.norm)
-        self.best.offer(self.rows, picture, lead, distance, distance <= self.eps * (1 + 1e-5))
+    def _shown(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (V · N, K) of the written pictures and of worn ones, and the lead (N,) in the worst; remembered."""
+        # The gradient passes the rounding as if it were not there.
+        written = x + (self.on_grid(x.detach()) - x).detach()
+        logits = torch.cat([self._network(look(written)) for look in (self.look, *self.survive)])
+        goal = self.goal.repeated(1 + len(self.survive))
+        lead = goal.lead(logits.detach()).view(-1, len(x)).amin(0)
+        distance = length(written.detach() - self.x, self.norm)
+        self.best.offer(self.rows, written.detach(), lead, distance, distance <= self.eps * (1 + 1e-5))
+        return logits, lead
 
-    def jacobian(self, x: Tensor, objectives: list[Objective]) -> tuple[Answer, Tensor, Tensor]:
-        """The answer, values (M, N) and gradients (M, N, 3, H, W) of several objectives, from one forward pass."""
-        leaf = x.detach().requires_grad_()
+    def jacobian(self, x: Tensor, objectives: list[Objective]) -> tuple[Tensor, Tensor]:
+        """Values (M, N), the worst of all wears, and gradients (M, N, 3, H, W) of objectives, from one forward pass."""
+        leaf, goal = x.detach().requires_grad_(), self.goal.repeated(1 + len(self.survive))
         with torch.enable_grad():
-            written = leaf + (self.on_grid(x) - leaf).detach()
-            logits = self.logits(written)
-            values = [objective(self.goal, logits) for objective in objectives]
+            logits, _ = self._shown(leaf)
+            values = torch.stack([objective(goal, logits).view(-1, len(x)).amin(0) for objective in objectives])
             gradients = [torch.autograd.grad(value.sum(), leaf, retain_graph=True)[0] for value in values]
-        self.counts["backward"] += len(x) * len(objectives)
-        lead = self.goal.lead(logits.detach())
-        self._offer(written.detach(), lead)
+        self.counts["backward"] += len(logits) * len(objectives)
         stacked = torch.stack(gradients)
-        stacked = stacked if self.mask is None else stacked * self.mask
-        return Answer(logits.detach(), lead, stacked[0]), torch.stack(values).detach(), stacked
+        return values.detach(), stacked if self.mask is None else stacked * self.mask
 
     def logits(self, x: Tensor) -> Tensor:
         """Pictures (M, 3, H, W) as they are → logits (M, K), at least float32; nothing is rounded or remembered."""

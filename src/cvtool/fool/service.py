@@ -16,7 +16,7 @@ from torch import Tensor
 from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.goal import Goal, check_confidence
-from cvtool.fool.options import FoolOptions, Norm
+from cvtool.fool.options import SURE, FoolOptions, Norm
 from cvtool.fool.problem import Best, Problem
 from cvtool.fool.registry import AttackSpec, Kind
 from cvtool.fool.survival import Wear
@@ -190,12 +190,19 @@ def check_options(options: FoolOptions, *, targeted: bool) -> AttackSpec:
     return spec
 
 
+def confidence_of(options: FoolOptions) -> float | None:
+    """The probability that the wrong class must reach, or None if it only has to come first."""
+    if options.minimize:
+        return None
+    limited = options.eps is not None or ATTACKS[options.method].kind is Kind.bounded
+    return options.confidence or (None if limited else SURE)
+
+
 def judge(result: FoolResult, pixels: Pixels, victim: Victim) -> FoolResult:
     """The same result, with what the network says of `pixels` (H, W, 3), which were read back from its file."""
     logits = classify(pixels, victim.model, result.options.resize, victim.any_size)
     target = None if result.target is None else torch.tensor([result.target])
-    confidence = None if result.options.minimize else result.options.confidence
-    goal = Goal(torch.tensor([result.label]), target, confidence)
+    goal = Goal(torch.tensor([result.label]), target, confidence_of(result.options))
     success = bool(goal.reached(logits[None])) and all(result.survived.values())
     return replace(result, success=success, adversarial=_view(logits, goal, victim.model.card, result.options.top_k))
 
@@ -276,7 +283,7 @@ class _Job:
             model=model,
             x=x,
             look=look,
-            goal=Goal(label.to(x.device), wanted, None if options.minimize else options.confidence),
+            goal=Goal(label.to(x.device), wanted, confidence_of(options)),
             norm=norm,
             eps=eps,
             options=options,

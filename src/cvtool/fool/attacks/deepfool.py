@@ -34,7 +34,7 @@ def deepfool(problem: Problem) -> None:
     change = torch.zeros_like(x)
     start = problem.ask(x).logits
     for _ in problem.rounds(problem.steps, "deepfool"):
-        _, values, gradients = problem.jacobian(problem.box(x + (1 + OVERSHOOT) * change), _borders(problem, start))
+        values, gradients = problem.jacobian(problem.box(x + (1 + OVERSHOOT) * change), _borders(problem, start))
         slopes = torch.stack([dual_length(gradient, problem.norm) for gradient in gradients]).clamp_min(1e-12)
         near = (values.abs() / slopes).argmin(0)
         column = torch.arange(len(x), device=x.device)
@@ -46,7 +46,7 @@ def deepfool(problem: Problem) -> None:
 
 
 def _borders(problem: Problem, logits: Tensor) -> list[Objective]:
-    if problem.goal.target is not None or problem.goal.confidence is not None:
+    if problem.goal.target is not None or problem.goal.confidence is not None or problem.survive:
         return [Goal.lead]
     others = without(logits, problem.goal.label).topk(min(CANDIDATES, logits.shape[1] - 1), 1).indices
     return [partial(_lead_over_label, other) for other in others.T]
