@@ -3,6 +3,8 @@
     python benchmarks/fool.py                  # 50 pictures, 16 for the slow attacks; over an hour on two cores
     python benchmarks/fool.py --pictures 4     # a trial
 
+torchattacks pins an old requests: pip install --no-deps torchattacks.
+
 Pictures: ImageNet's, from the folder that CVTOOL_SHARED_DATA names (imagenet-samples), else the bundled photographs;
 224 px, as efficientnet-lite0 is evaluated. Targets are drawn with a seed. Every contestant runs in a process of its own
 with the same steps, limits and batches of 8; "saved" is what is left when its pictures are rounded to 8 bits. The last
@@ -21,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +41,13 @@ ROWS = [
     ("pgd", True, 40, "l2", False, ["foolbox", "torchattacks"]),
     ("apgd", False, 40, "linf", False, ["torchattacks"]),
     ("square", False, 200, "linf", True, ["torchattacks"]),
-    ("deepfool", False, 50, "l2", False, ["foolbox", "torchattacks"]),
+    ("deepfool", False, 50, "l2", False, ["foolbox"]),  # torchattacks' takes the gradients of all 1000 classes
     ("ddn", True, 100, "l2", True, ["foolbox"]),
     ("fmn", True, 100, "l2", True, ["foolbox"]),
     ("cw", True, 300, "l2", True, ["foolbox", "torchattacks"]),
     ("auto", True, 100, "l2", True, []),
 ]
+IN_FILES = "cvtool, 8 bits"
 MINIMAL = {"deepfool", "ddn", "fmn", "cw", "auto"}
 
 
@@ -93,8 +97,8 @@ def whole_network() -> Any:
     return Whole().eval()
 
 
-def ours(attack: str, targeted: bool, steps: int, norm: str) -> Callable[[Any, list[int]], Any]:
-    """This project's, unrounded as the peers' are."""
+def ours(attack: str, targeted: bool, steps: int, norm: str, levels: int | None = None) -> Callable[..., Any]:
+    """This project's; unrounded as the peers' are, or of 8 bits as its command makes them."""
     import torch
 
     from cvtool.fool import FoolOptions, fool
@@ -112,7 +116,7 @@ def ours(attack: str, targeted: bool, steps: int, norm: str) -> Callable[[Any, l
         steps=steps,
         confidence=None,
         minimize=minimal,
-        levels=None,
+        levels=levels,
         batch=BATCH,
         resize=Resize.stretch,
     )
@@ -196,7 +200,12 @@ def contest(row: int, library: str, count: int) -> None:
     import torch
 
     attack, targeted, steps, norm, _, _ = ROWS[row]
-    make = {"cvtool": ours, "foolbox": with_foolbox, "torchattacks": with_torchattacks}[library]
+    make = {
+        "cvtool": ours,
+        IN_FILES: partial(ours, levels=256),
+        "foolbox": with_foolbox,
+        "torchattacks": with_torchattacks,
+    }[library]
     run = make(attack, targeted, steps, norm)
     x = torch.from_numpy(pictures(count)).permute(0, 3, 1, 2).contiguous()
     targets = targets_for(count)
@@ -261,7 +270,7 @@ def table(count: int, slow: int) -> str:
     ]
     for number, (attack, targeted, steps, norm, is_slow, peers) in enumerate(ROWS):
         many = slow if is_slow else count
-        for library in ("cvtool", *peers):
+        for library in ("cvtool", *([IN_FILES] if attack in MINIMAL else []), *peers):
             good, saved, middle, seconds = ran("--contest", number, library, "--pictures", many)
             size = f"L2 {middle:.3f}" if norm == "l2" else f"Linf {middle:.1f}/255"
             name, aims = "ddn, fmn, alma" if attack == "auto" else attack, "at a class" if targeted else "away"

@@ -89,8 +89,8 @@ def smallest_on(victim, pixels: np.ndarray, norm: Norm) -> float:
 
 @pytest.mark.parametrize(("method", "norm"), [case for case in SMALLEST if case[1] in DUAL and case[1] is not Norm.l1])
 def test_the_smallest_change_of_a_linear_network(linear, greys, method, norm):
-    step_size = 0.001 if method is Method.cw else None  # the nearest border is that near
-    results = fool(greys(), linear, options(method, norm=norm, minimize=True, levels=None, step_size=step_size))
+    more = {"step_size": 0.001, "steps": 1500} if method is Method.cw else {}  # the nearest border is that near
+    results = fool(greys(), linear, options(method, norm=norm, minimize=True, levels=None, **more))
     for pixels, result in zip(greys(), results, strict=True):
         wanted = smallest_on(linear, pixels, norm)
         size = result.l2 if norm is Norm.l2 else result.linf
