@@ -45,6 +45,18 @@ def fold_batch_norm(module: nn.Module, input_size: int = 224) -> nn.Module:
     return folded if close else module
 
 
+def norms_after_convolutions(module: nn.Module, input_size: int = 224) -> dict[str, nn.BatchNorm2d]:
+    """Name of a convolution → the batch norm that follows it directly: those that `fold_batch_norm` folds."""
+    parameter = next(module.parameters())
+    probe = torch.zeros(1, 3, input_size, input_size, device=parameter.device)
+    found = {}
+    for conv_name, norm_name in _pairs(module, probe):
+        norm = module.get_submodule(norm_name)
+        assert isinstance(norm, nn.BatchNorm2d)
+        found[conv_name] = norm
+    return found
+
+
 def _pairs(module: nn.Module, probe: Tensor) -> list[tuple[str, str]]:
     """Names of (convolution, batch norm) where the batch norm was given exactly the convolution's output."""
     made_by: dict[int, tuple[str, Tensor]] = {}  # the tensor is kept so that its id stays its own

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from cvtool.errors import UsageError
+from cvtool.rectifiers import Rerouted, Rule, deconv, guided
 from cvtool.saliency.options import Reduce
 from cvtool.saliency.question import Question
-from cvtool.saliency.rectifiers import Rule, deconv, guided, rerouted
 from cvtool.saliency.registry import Needs, saliency_method
 
 
@@ -29,7 +29,7 @@ def deconvnet(question: Question) -> Tensor:
 
 
 def _through(question: Question, rule: Rule) -> Tensor:
-    with rerouted(rule) as seen:
+    with Rerouted(rule) as seen:
         attribution = question.gradients(question.x)
     if not seen.count:
         raise UsageError(

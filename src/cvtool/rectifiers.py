@@ -1,10 +1,9 @@
-"""Another gradient for every ReLU and ReLU6 of a network, whether a module, a function or in place."""
+"""Another way back through every ReLU and ReLU6 of a network, whether a module, a function or in place."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,29 +11,39 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-Rule = Callable[[Tensor, Tensor], Tensor]
-"""(gradient of the output, whether the input was passed on unchanged) → gradient of the input."""
+Rule = Callable[[Tensor, Tensor, float], Tensor]
+"""(gradient of the output, input, ceiling: 6 or infinity) → gradient of the input."""
 
 
-def guided(gradient: Tensor, passed: Tensor) -> Tensor:
-    """Only positive gradients of activations that passed."""
-    return gradient.clamp_min(0) * passed
+def guided(gradient: Tensor, x: Tensor, ceiling: float) -> Tensor:
+    """Guided backpropagation: only positive gradients, and only where the activation passed unchanged."""
+    return gradient.clamp_min(0) * ((x > 0) & (x < ceiling))
 
 
-def deconv(gradient: Tensor, passed: Tensor) -> Tensor:
-    """All positive gradients."""
+def deconv(gradient: Tensor, x: Tensor, ceiling: float) -> Tensor:
+    """The deconvolutional network: all positive gradients, whatever the activation."""
     return gradient.clamp_min(0)
 
 
-@contextmanager
-def rerouted(rule: Rule) -> Iterator[Rerouted]:
-    """In this block ReLUs go backwards by `rule`. Works on calls, not on modules: nothing needs to be put back."""
-    with Rerouted(rule) as seen:
-        yield seen
+def redirected(gradient: Tensor, x: Tensor, ceiling: float) -> Tensor:
+    """Lucid's redirected ReLU: where a whole example is cut off, pass what would bring it back.
+
+    Examples (the first dimension) through which the true gradient is 0 get the gradient of the identity instead, but
+    for what would push values further below 0 or above the ceiling. `gradient` is that of a loss that is followed down.
+    """
+    below, above = x < 0, x > ceiling
+    true = gradient.masked_fill(below | above, 0)
+    rescued = gradient.masked_fill((below & (gradient > 0)) | (above & (gradient < 0)), 0)
+    dead = (true.flatten(1) == 0).all(1)
+    return torch.where(dead.view(-1, *[1] * (x.ndim - 1)), rescued, true)
 
 
 class Rerouted(TorchFunctionMode):
-    """Intercepts the calls; `count` is how many there were."""
+    """In this block ReLUs go backwards by `rule`. Works on calls, not on modules: nothing needs to be put back.
+
+    Attributes:
+        count: how many calls were rerouted.
+    """
 
     def __init__(self, rule: Rule) -> None:
         super().__init__()
@@ -77,12 +86,12 @@ class _Rectify(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, ceiling: float, rule: Rule) -> Tensor:
         """x of any shape."""
-        ctx.save_for_backward((x > 0) & (x < ceiling))
-        ctx.rule = rule
+        ctx.save_for_backward(x)
+        ctx.ceiling, ctx.rule = ceiling, rule
         return x.clamp(0, None if math.isinf(ceiling) else ceiling)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """The rule decides."""
-        (passed,) = ctx.saved_tensors
-        return ctx.rule(gradients[0], passed), None, None
+        (x,) = ctx.saved_tensors
+        return ctx.rule(gradients[0], x, ctx.ceiling), None, None

