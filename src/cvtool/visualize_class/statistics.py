@@ -31,7 +31,7 @@ def usual_statistics(module: nn.Module, norms: Mapping[str, nn.BatchNorm2d], fol
     """Of the convolutions before batch norms, by the convolutions' names.
 
     Only those that look around, not at single pixels, unless there are no such: with all of them a step takes half as
-    long again, and the pictures were no better.
+    long again.
 
     Args:
         module: the network.
