@@ -197,6 +197,10 @@ class Problem:
             yield done
             self.progress(Step(stage, done + 1, total, {"fooled": float(self.best.found[self.rows].sum())}))
 
+    def waiting(self) -> Tensor:
+        """Numbers (n,) of the pictures that have no solution yet."""
+        return (~self.best.found[self.rows]).nonzero()[:, 0]
+
     def only(self, chosen: Tensor) -> Problem:
         """The same for some of the pictures, given by their numbers (n,)."""
         return replace(

@@ -22,7 +22,7 @@ from cvtool.fool.registry import AttackSpec, Kind
 from cvtool.fool.survival import Wear
 from cvtool.models.cards import ModelCard
 from cvtool.models.folding import fold_batch_norm
-from cvtool.models.framing import classify, frame_for, lens, takes_any_size
+from cvtool.models.framing import classify, classify_all, frame_for, lens, takes_any_size
 from cvtool.models.loader import Model
 from cvtool.models.predictions import Prediction, best_predictions, check_class, prediction_of
 from cvtool.progress import Progress, Stop, never, silent
@@ -227,14 +227,17 @@ class _Job:
     ) -> list[FoolResult]:
         started = time.perf_counter()
         originals = [self._written(pixels) for pixels in pictures]
-        before = [self._classify(self._saved(pixels)) for pixels in originals]
+        before = self._classify([self._saved(pixels) for pixels in originals])
         problem = self._problem(originals, before, targets, masks, progress, stop)
-        problem.ask(problem.x)  # perhaps nothing is to be done
+        if self.wears or bool(problem.goal.reached(before.to(problem.x.device)).any()):
+            problem.ask(problem.x)  # perhaps nothing is to be done
         if not bool(problem.best.found.all()):
             self.spec.run(problem)
+        changed = [self._written(to_pixels(picture)) for picture in problem.best.picture]
+        after = self._classify([self._saved(pixels) for pixels in changed])
         seconds = (time.perf_counter() - started) / len(pictures)
         return [
-            self._result(row, originals[row], before[row], targets[row], problem, seconds)
+            self._result(row, (originals[row], before[row]), (changed[row], after[row]), problem, seconds)
             for row in range(len(pictures))
         ]
 
@@ -253,8 +256,8 @@ class _Job:
         with torch.no_grad():
             return to_pixels(self.container(to_tensor(pixels, self.victim.model.device)))
 
-    def _classify(self, pixels: Pixels) -> Tensor:
-        return classify(pixels, self.victim.model, self.options.resize, self.victim.any_size)
+    def _classify(self, pictures: Sequence[Pixels]) -> Tensor:
+        return classify_all(pictures, self.victim.model, self.options.resize, self.victim.any_size)
 
     def _look(self, height: int, width: int) -> Callable[[Tensor], Tensor]:
         card = self.victim.model.card
@@ -264,7 +267,7 @@ class _Job:
     def _problem(
         self,
         originals: Sequence[Pixels],
-        before: Sequence[Tensor],
+        before: Tensor,
         targets: Sequence[int | None],
         masks: Sequence[NDArray[np.float32]] | None,
         progress: Progress,
@@ -272,7 +275,7 @@ class _Job:
     ) -> Problem:
         model, options = self.victim.model, self.options
         x = torch.cat([to_tensor(pixels, model.device) for pixels in originals])
-        label = torch.stack([logits.argmax() for logits in before])
+        label = before.argmax(1)
         wanted = None if targets[0] is None else torch.tensor([t or 0 for t in targets], device=x.device)
         norm = options.norm or self.spec.norms[0]
         eps = options.eps or (USUAL_EPS[norm] if self.spec.kind is Kind.bounded else math.inf)
@@ -306,24 +309,28 @@ class _Job:
         return look
 
     def _result(
-        self, row: int, original: Pixels, before: Tensor, target: int | None, problem: Problem, seconds: float
+        self,
+        row: int,
+        first: tuple[Pixels, Tensor],
+        last: tuple[Pixels, Tensor],
+        problem: Problem,
+        seconds: float,
     ) -> FoolResult:
-        pixels = self._written(to_pixels(problem.best.picture[row]))
-        saved = self._saved(pixels)
-        after = self._classify(saved)
+        """From picture and logits before and after."""
+        (original, before), (pixels, after) = first, last
         goal = problem.goal.only(torch.tensor([row], device=problem.x.device)).on("cpu")
         label = int(goal.label)
         change = (pixels - original).astype(np.float64)
         device = self.victim.model.device
         survived = {}
         for wear in self.wears:
-            worn = to_pixels(wear.apply(to_tensor(saved, device)))
-            survived[wear.name] = bool(goal.margin(self._classify(worn)[None]) > 0)
+            worn = to_pixels(wear.apply(to_tensor(self._saved(pixels), device)))
+            survived[wear.name] = bool(goal.margin(self._classify([worn])) > 0)
         return FoolResult(
             pixels=pixels,
             success=bool(goal.reached(after[None])) and all(survived.values()),
             label=label,
-            target=target,
+            target=None if goal.target is None else int(goal.target),
             original=_view(before, goal, self.victim.model.card, self.options.top_k),
             adversarial=_view(after, goal, self.victim.model.card, self.options.top_k),
             linf=float(np.abs(change).max()),

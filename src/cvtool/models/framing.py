@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,11 +125,18 @@ def back(map: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
 
 def classify(pixels: Pixels, model: Model, how: Resize, any_size: bool) -> Tensor:
     """What a network says of one picture (H, W, 3) in [0, 1]: logits (K,) on the CPU."""
-    frame = frame_for(pixels.shape[0], pixels.shape[1], model.card, how, any_size)
-    x = to_tensor(shown(pixels, frame, model.card), model.device)
+    return classify_all([pixels], model, how, any_size)[0]
+
+
+def classify_all(pictures: Sequence[Pixels], model: Model, how: Resize, any_size: bool) -> Tensor:
+    """The same of pictures of one size, together: logits (N, K)."""
+    frame = frame_for(pictures[0].shape[0], pictures[0].shape[1], model.card, how, any_size)
+    x = torch.cat([to_tensor(shown(pixels, frame, model.card), model.device) for pixels in pictures])
+    if x.device.type == "cpu":
+        x = x.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
         logits: Tensor = model.module(model.normalize(x))
-    return logits[0].float().cpu()
+    return logits.float().cpu()
 
 
 def takes_any_size(model: Model) -> bool:

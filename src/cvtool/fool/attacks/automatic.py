@@ -30,6 +30,6 @@ def auto(problem: Problem) -> None:
             ATTACKS[method].run(problem)
     else:
         for method in SURE:
-            waiting = (~problem.best.found[problem.rows]).nonzero()[:, 0]
+            waiting = problem.waiting()
             if len(waiting):
                 ATTACKS[method].run(problem.only(waiting))

@@ -34,14 +34,16 @@ def deepfool(problem: Problem) -> None:
     change = torch.zeros_like(x)
     start = problem.ask(x).logits
     for _ in problem.rounds(problem.steps, "deepfool"):
-        values, gradients = problem.jacobian(problem.box(x + (1 + OVERSHOOT) * change), _borders(problem, start))
+        rows = problem.waiting()
+        part = problem.only(rows)
+        tried = part.box(part.x + (1 + OVERSHOOT) * change[rows])
+        values, gradients = part.jacobian(tried, _borders(part, start[rows]))
         slopes = torch.stack([dual_length(gradient, problem.norm) for gradient in gradients]).clamp_min(1e-12)
         near = (values.abs() / slopes).argmin(0)
-        column = torch.arange(len(x), device=x.device)
+        column = torch.arange(len(rows), device=x.device)
         away, slope = values[near, column].abs() + 1e-4, slopes[near, column]
         step = per_picture(away / slope) * steepest(gradients[near, column], problem.norm)
-        waiting = per_picture(~problem.best.found[problem.rows])
-        change = torch.where(waiting, problem.box(x + change + step) - x, change)
+        change[rows] = part.box(part.x + change[rows] + step) - part.x
     problem.ask(problem.box(x + (1 + OVERSHOOT) * change))
 
 

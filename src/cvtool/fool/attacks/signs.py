@@ -71,17 +71,21 @@ def walk(problem: Problem, start: Tensor, momentum: float = 0.0) -> None:
 
     A step is 2.5 times as long as it would have to be to reach the border (Madry et al.), unless told otherwise.
     """
-    x = start
+    x = start.clone()
     step = problem.options.step_size or 2.5 * problem.eps / max(problem.steps, 3)
     direction = torch.zeros_like(x)
     for _ in problem.rounds(problem.steps, "steps"):
-        gradient = problem.climb(x, Goal.cross_entropy).gradient
+        rows = problem.waiting()
+        part = problem.only(rows)
+        gradient = part.climb(x[rows], Goal.cross_entropy).gradient
         if momentum:
             size = dual_length(gradient, Norm.linf).clamp_min(1e-12)
-            direction = momentum * direction + gradient / per_picture(size)
-            gradient = direction
-        x = inside(problem, x + step * steepest(gradient, problem.norm))
-    problem.ask(x)
+            direction[rows] = momentum * direction[rows] + gradient / per_picture(size)
+            gradient = direction[rows]
+        x[rows] = inside(part, x[rows] + step * steepest(gradient, problem.norm))
+    rows = problem.waiting()
+    if len(rows):
+        problem.only(rows).ask(x[rows])
 
 
 def inside(problem: Problem, x: Tensor) -> Tensor:

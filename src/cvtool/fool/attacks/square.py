@@ -41,13 +41,14 @@ def square(problem: Problem) -> None:
             side = min(height, width, max(1, round((share * height * width) ** 0.5)))
             top = int(torch.randint(height - side + 1, (), generator=generator))
             left = int(torch.randint(width - side + 1, (), generator=generator))
-            tried = best.clone()
+            rows = problem.waiting()
+            part, tried = problem.only(rows), best[rows]
             window = (..., slice(top, top + side), slice(left, left + side))
-            tried[window] = x[window] + eps * _signs((1, 3, 1, 1), generator).to(x)
-            tried = problem.box(tried)
-            now = problem.ask(tried).lead
-            better = now > lead
-            best, lead = torch.where(per_picture(better), tried, best), torch.maximum(now, lead)
+            tried[window] = part.x[window] + eps * _signs((1, 3, 1, 1), generator).to(x)
+            tried = part.box(tried)
+            now = part.ask(tried).lead
+            best[rows] = torch.where(per_picture(now > lead[rows]), tried, best[rows])
+            lead[rows] = torch.maximum(now, lead[rows])
 
 
 def _signs(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
