@@ -259,7 +259,7 @@ def ran(*words: object) -> list[float]:
     return found
 
 
-def table(count: int, slow: int) -> str:
+def table(count: int, slow: int, only: list[str]) -> str:
     """All contestants by turns."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "foolbox", "torchattacks"))
     lines = [
@@ -269,6 +269,8 @@ def table(count: int, slow: int) -> str:
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for number, (attack, targeted, steps, norm, is_slow, peers) in enumerate(ROWS):
+        if only and attack not in only:
+            continue
         many = slow if is_slow else count
         for library in ("cvtool", *([IN_FILES] if attack in MINIMAL else []), *peers):
             good, saved, middle, seconds = ran("--contest", number, library, "--pictures", many)
@@ -295,6 +297,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=50, help="pictures for each contestant")
     parser.add_argument("--slow", type=int, default=16, help="pictures for the slow attacks, at most --pictures")
+    parser.add_argument("--attacks", default="", help="only these, as a,b,c")
     parser.add_argument("--contest", nargs=2, metavar=("ROW", "LIBRARY"), help="run one contestant, for this script")
     parser.add_argument("--default", type=int, metavar="TARGETS", help="run the default attack, for this script")
     args = parser.parse_args()
@@ -303,7 +306,7 @@ def main() -> None:
     elif args.default:
         default(args.pictures, args.default)
     else:
-        result = table(args.pictures, min(args.slow, args.pictures))
+        result = table(args.pictures, min(args.slow, args.pictures), [name for name in args.attacks.split(",") if name])
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "fool.md").write_text(result + "\n")
         print(result)
