@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from cvtool.bundled import find_asset
+from cvtool.fool.problem import Problem
 from cvtool.images import flatten, read_picture
 from cvtool.models.cards import Resize
 from cvtool.models.framing import classify, takes_any_size
@@ -169,6 +171,23 @@ def test_from_noise(cvtool, here: Path) -> None:
     (found,) = lines(cvtool("fool", "--from-noise", "--target", "espresso", "--json", "--steps", 40))
     assert found["success"]
     assert seen_in(here / "noise-fool-espresso.png").argmax() == ESPRESSO
+
+
+def test_ctrl_c_writes_the_best_so_far(cvtool, photos: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, calls = Problem.climb, []
+
+    def climb(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return plain(self, *arguments)
+
+    monkeypatch.setattr(Problem, "climb", climb)
+    (photos / "c.png").unlink()
+    done = cvtool("fool", "photos", "--target", "espresso", "--method", "ddn,pgd", "-o", "out")
+    assert done.code == 130
+    assert len(calls) == 3
+    assert sorted(path.name for path in Path("out").iterdir()) == ["a-fool-ddn-espresso.png", "b-fool-ddn-espresso.png"]
 
 
 def test_other_networks_are_asked(cvtool, photo: Path) -> None:

@@ -136,22 +136,29 @@ class Fooling:
         self._state["next"] += 1
         if number not in self._ready:
             self._compute(number)
-        found = self._ready.pop(number)
-        if isinstance(found, Exception):
-            raise found
-        if found is None:
-            self.console.say(f"{given.name}: its results are there already")
-            return
-        picture, missed = self._pictures.pop(number), []
-        for result, destination in zip(found, self._destinations(number), strict=True):
-            missed += [] if self._finish_one(given, picture, result, destination) else [destination.name]
+        missed = self._write(number)
         if self._state.get("interrupted"):
-            raise Interrupted(f"stopped; the best so far of '{given.name}' is written.")
+            for other in sorted(self._pictures):  # attacked together with this one
+                self._write(other)
+            raise Interrupted(f"stopped at '{given.name}'; the best so far is written.")
         if missed:
             raise GoalNotReachedError(
                 f"{given.name}: not fooled as asked; the best try is in {', '.join(map(repr, missed))}. "
                 "More --steps, a larger --eps or a lower --confidence may do it."
             )
+
+    def _write(self, number: int) -> list[str]:
+        """Write and report the results of one picture; the files that miss the goal."""
+        given, found = self.inputs[number], self._ready.pop(number)
+        if isinstance(found, Exception):
+            raise found
+        if found is None:
+            self.console.say(f"{given.name}: its results are there already")
+            return []
+        picture, missed = self._pictures.pop(number), []
+        for result, destination in zip(found, self._destinations(number), strict=False):  # fewer when interrupted
+            missed += [] if self._finish_one(given, picture, result, destination) else [destination.name]
+        return missed
 
     def finish(self) -> None:
         """Write what belongs to all pictures: how many were fooled within which change."""
@@ -180,7 +187,11 @@ class Fooling:
                 self._ready[number] = error
         if not numbers:
             return
-        found = [self._attack(Method(name), numbers) for name in self.request.methods]
+        found = []
+        for name in self.request.methods:
+            found.append(self._attack(Method(name), numbers))
+            if self._state.get("interrupted"):
+                break
         for place, number in enumerate(numbers):
             self._ready[number] = [each[place] for each in found]
 
