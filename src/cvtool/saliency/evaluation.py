@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -72,20 +73,35 @@ def verdict(sanity_correlation: float) -> str:
 
 
 def evaluate(
-    explanation: Explanation, explainer: Explainer, forgetful: Explainer, boxes: Sequence[LabelledBox] = ()
+    explanation: Explanation,
+    explainer: Explainer,
+    forgetful: Explainer,
+    boxes: Sequence[LabelledBox] = (),
+    *,
+    stability: bool = True,
 ) -> Evaluation:
-    """Measure one map; `forgetful` is the same network `shuffled`, `boxes` are of the target's objects if known."""
+    """Measure one map.
+
+    Args:
+        explanation: whose map.
+        explainer: that made it.
+        forgetful: the same network `shuffled`.
+        boxes: of the target's objects, if known.
+        stability: make the map of another seed too; else it is NaN for methods that draw.
+    """
     insertion, deletion = insertion_and_deletion(explanation, explainer.model)
     options = explanation.options
-    stability = 1.0
+    same = 1.0
     if METHODS[explanation.method].sampled:
-        other = _again(explanation, explainer.model, replace(options, seed=options.seed + 1))
-        stability = rank_correlation(explanation.seen_map, other)
+        same = math.nan
+        if stability:
+            other = _again(explanation, explainer.model, replace(options, seed=options.seed + 1))
+            same = rank_correlation(explanation.seen_map, other)
     learned, random = np.abs(explanation.seen_map), np.abs(_again(explanation, forgetful.model, options))
     return Evaluation(
         insertion,
         deletion,
-        stability,
+        same,
         rank_correlation(learned, random),
         similarity(learned, random),
         explanation.facts.get("completeness_error"),
