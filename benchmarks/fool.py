@@ -1,14 +1,16 @@
 """Fooling against foolbox and torchattacks: success, size of the change, what is left after saving, seconds.
 
-    python benchmarks/fool.py                  # 50 pictures, 16 for the slow attacks; over an hour on two cores
-    python benchmarks/fool.py --pictures 4     # a trial
+    python benchmarks/fool.py                        # goes on where the last run ended; a day in all on two cores
+    python benchmarks/fool.py --minutes 30 --attacks fgsm,square --threads 1
+    python benchmarks/fool.py --table                # only prints what was measured
 
 torchattacks pins an old requests: pip install --no-deps torchattacks.
 
-Pictures: ImageNet's, from the folder that CVTOOL_SHARED_DATA names (imagenet-samples), else the bundled photographs;
-224 px, as efficientnet-lite0 is evaluated. Targets are drawn with a seed. Every contestant runs in a process of its own
-with the same steps, limits and batches of 8; "saved" is what is left when its pictures are rounded to 8 bits. The last
-line is the default attack of `cvtool fool` with five targets for each picture: what its saved pictures do.
+Pictures: 50 of ImageNet's, from the folder that CVTOOL_SHARED_DATA names (imagenet-samples), else the bundled
+photographs; 224 px, as efficientnet-lite0 is evaluated. Attacks that aim get five targets for each, drawn with a seed.
+Each row of results/fool.jsonl is one (attack, tool, picture, target). All tools take turns on the same batch of 8, so
+that other work on the machine meets all of them; the seconds are the batch's in equal parts. "Saved" is what is left
+when a picture is rounded to 8 bits. The attack "default" is `cvtool fool` as it comes: what its saved pictures do.
 """
 
 from __future__ import annotations
@@ -18,66 +20,84 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
-import sys
+import statistics
 import time
-from collections.abc import Callable
-from datetime import date
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results"
-MODEL, BATCH, SIDE = "efficientnet-lite0", 8, 224
+RESULTS = HERE / "results" / "fool.jsonl"
+MODEL, BATCH = "efficientnet-lite0", 8
+PICTURES, TARGETS = 50, 5
 EPS, EPS_L2 = 4 / 255, 3.0
 
-# attack, targeted, steps, norm, whether it is slow, peers
+
+class Row(NamedTuple):
+    """An attack as everybody runs it, and who else has it."""
+
+    attack: str
+    targeted: bool
+    steps: int
+    norm: str
+    peers: tuple[str, ...]
+
+
 ROWS = [
-    ("fgsm", False, 1, "linf", False, ["foolbox", "torchattacks"]),
-    ("bim", True, 10, "linf", False, ["foolbox", "torchattacks"]),
-    ("mi-fgsm", True, 10, "linf", False, ["foolbox", "torchattacks"]),
-    ("pgd", True, 40, "linf", False, ["foolbox", "torchattacks"]),
-    ("pgd", True, 40, "l2", False, ["foolbox", "torchattacks"]),
-    ("apgd", False, 40, "linf", False, ["torchattacks"]),
-    ("square", False, 200, "linf", True, ["torchattacks"]),
-    ("deepfool", False, 50, "l2", False, ["foolbox"]),  # torchattacks' takes the gradients of all 1000 classes
-    ("ddn", True, 100, "l2", True, ["foolbox"]),
-    ("fmn", True, 100, "l2", True, ["foolbox"]),
-    ("cw", True, 300, "l2", True, ["foolbox", "torchattacks"]),
-    ("auto", True, 100, "l2", True, []),
+    Row("fgsm", False, 1, "linf", ("foolbox", "torchattacks")),
+    Row("bim", True, 10, "linf", ("foolbox", "torchattacks")),
+    Row("mi-fgsm", True, 10, "linf", ("foolbox", "torchattacks")),
+    Row("pgd", True, 40, "linf", ("foolbox", "torchattacks")),
+    Row("pgd", True, 40, "l2", ("foolbox", "torchattacks")),
+    Row("apgd", False, 40, "linf", ("torchattacks",)),
+    Row("square", False, 200, "linf", ("torchattacks",)),
+    Row("deepfool", False, 50, "l2", ("foolbox",)),  # torchattacks' takes the gradients of all 1000 classes
+    Row("ddn", True, 100, "l2", ("foolbox",)),
+    Row("fmn", True, 100, "l2", ("foolbox",)),
+    Row("cw", True, 300, "l2", ("foolbox", "torchattacks")),
+    Row("auto", True, 100, "l2", ()),
+    Row("default", True, 100, "l2", ()),
 ]
 IN_FILES = "cvtool, 8 bits"
-MINIMAL = {"deepfool", "ddn", "fmn", "cw", "auto"}
+MINIMAL = {"deepfool", "ddn", "fmn", "cw", "auto", "default"}
+SURE = 0.9
+"""What the default reaches for."""
 
 
-def pictures(count: int) -> Any:
-    """(count, 224, 224, 3): as the network is shown them, on the levels of 8 bits."""
+def pictures() -> list[Path]:
+    """The files, in the order in which they are taken."""
+    folder = Path(os.environ.get("CVTOOL_SHARED_DATA", HERE.parent.parent / "shared" / "data")) / "imagenet-samples"
+    files = sorted(folder.glob("*.JPEG"))
+    return (files[:: max(1, len(files) // PICTURES)] or sorted((HERE.parent / "assets/photos").glob("*.jpg")))[
+        :PICTURES
+    ]
+
+
+def seen(path: Path) -> Any:
+    """(3, 224, 224): a picture as the network is shown it, on the levels of 8 bits."""
     import numpy as np
+    import torch
 
     from cvtool.images import flatten, read_picture
     from cvtool.models.cards import CARDS, Resize
     from cvtool.models.framing import frame_for, shown
 
-    folder = Path(os.environ.get("CVTOOL_SHARED_DATA", HERE.parent.parent / "shared" / "data")) / "imagenet-samples"
-    files = sorted(folder.glob("*.JPEG"))[:: max(1, 500 // count)] or sorted(
-        (HERE.parent / "assets/photos").glob("*.jpg")
-    )
-    found = []
-    for number in range(count):
-        pixels = flatten(read_picture(files[number % len(files)]))
-        frame = frame_for(*pixels.shape[:2], CARDS[MODEL], Resize.crop, False)
-        found.append(np.rint(shown(pixels, frame, CARDS[MODEL]) * 255) / 255)
-    return np.stack(found).astype("float32")
+    pixels = flatten(read_picture(path))
+    frame = frame_for(*pixels.shape[:2], CARDS[MODEL], Resize.crop, False)
+    levels = np.rint(shown(pixels, frame, CARDS[MODEL]) * 255) / 255
+    return torch.from_numpy(levels.astype("float32")).permute(2, 0, 1)
 
 
-def targets_for(count: int, each: int = 1) -> list[int]:
-    """Random classes, the same for every contestant."""
-    import numpy as np
+def target_for(path: Path, turn: int) -> int:
+    """A random class, the same for every contestant and in every run."""
+    import random
 
-    return [int(index) for index in np.random.default_rng(0).integers(0, 1000, count * each)]
+    return random.Random(f"{path.stem} {turn}").randrange(1000)
 
 
+@cache
 def whole_network() -> Any:
     """The network with its normalisation inside, as the peers want it."""
     from torch import nn
@@ -109,16 +129,21 @@ def ours(attack: str, targeted: bool, steps: int, norm: str, levels: int | None 
 
     victim = Victim.of(load(MODEL))
     minimal = attack in MINIMAL
-    options = FoolOptions(
-        method=Method(attack),
-        norm=Norm(norm),
-        eps=None if minimal else limit(norm),
-        steps=steps,
-        confidence=None,
-        minimize=minimal,
-        levels=levels,
-        batch=BATCH,
-        resize=Resize.stretch,
+    as_it_comes = FoolOptions(batch=BATCH, resize=Resize.stretch)
+    options = (
+        as_it_comes
+        if attack == "default"
+        else FoolOptions(
+            method=Method(attack),
+            norm=Norm(norm),
+            eps=None if minimal else limit(norm),
+            steps=steps,
+            confidence=None,
+            minimize=minimal,
+            levels=levels,
+            batch=BATCH,
+            resize=Resize.stretch,
+        )
     )
 
     def run(x: Any, targets: list[int]) -> Any:
@@ -195,121 +220,171 @@ def with_torchattacks(attack: str, targeted: bool, steps: int, norm: str) -> Cal
     return run
 
 
-def contest(row: int, library: str, count: int) -> None:
-    """Run one contestant and print what it did."""
-    import torch
-
-    attack, targeted, steps, norm, _, _ = ROWS[row]
+@cache
+def contestant(row: Row, tool: str) -> Callable[[Any, list[int]], Any]:
+    """One tool's attack: pictures (N, 3, H, W) and targets → changed pictures."""
     make = {
-        "cvtool": ours,
+        "cvtool": partial(ours, levels=256) if row.attack == "default" else ours,
         IN_FILES: partial(ours, levels=256),
         "foolbox": with_foolbox,
         "torchattacks": with_torchattacks,
-    }[library]
-    run = make(attack, targeted, steps, norm)
-    x = torch.from_numpy(pictures(count)).permute(0, 3, 1, 2).contiguous()
-    targets = targets_for(count)
-    module = whole_network()
+    }[tool]
+    return make(row.attack, row.targeted, row.steps, row.norm)
+
+
+def tools(row: Row) -> list[str]:
+    """Who takes part."""
+    in_files = [IN_FILES] if row.attack in MINIMAL and row.attack != "default" else []
+    return ["cvtool", *in_files, *row.peers]
+
+
+def measured() -> list[dict[str, Any]]:
+    """The rows so far."""
+    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
+
+
+def name_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row is about."""
+    return (row["attack"], row["norm"], row["steps"], row["tool"], row["picture"], row["target"])
+
+
+def work(count: int, targets: int, wanted: list[str]) -> Iterator[tuple[Row, str, list[Path], list[int]]]:
+    """All that is to be measured, in an order that leaves every attack about as far as the others."""
+    files = pictures()[:count]
+    for turn in range(targets):
+        for start in range(0, len(files), BATCH):
+            some = files[start : start + BATCH]
+            for row in ROWS:
+                if (not wanted or row.attack in wanted) and (row.targeted or turn == 0):
+                    for tool in tools(row):
+                        yield row, tool, some, [target_for(path, turn) for path in some]
+
+
+def measure(minutes: float, count: int, targets: int, wanted: list[str]) -> None:
+    """Run what is not in the results yet."""
+    import torch
+
+    end, done = time.monotonic() + 60 * minutes, {name_of(row) for row in measured()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    warm = False
+    for row, tool, files, classes in work(count, targets, wanted):
+        rows = [
+            {"attack": row.attack, "norm": row.norm, "steps": row.steps, "tool": tool, "picture": path.stem}
+            | {"target": index if row.targeted else None}
+            for path, index in zip(files, classes, strict=True)
+        ]
+        if all(name_of(each) in done for each in rows):
+            continue
+        if time.monotonic() > end:
+            return
+        x = torch.stack([seen(path) for path in files])
+        if not warm:
+            contestant(ROWS[0], "cvtool")(x, classes)
+            warm = True
+        common = {"batch": len(files), "threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)}
+        with RESULTS.open("a", encoding="utf-8") as file:
+            for each, found in zip(rows, attacked(row, tool, x, classes), strict=True):
+                if name_of(each) not in done:
+                    file.write(json.dumps(each | found | common) + "\n")
+
+
+def attacked(row: Row, tool: str, x: Any, classes: list[int]) -> list[dict[str, Any]]:
+    """Run one contestant on a batch; what it did to each picture."""
+    import torch
+
+    from cvtool.similarity import ssim
+    from cvtool.tensors import to_pixels
+
+    run, module = contestant(row, tool), whole_network()
     with torch.no_grad():
-        label = torch.cat([module(part).argmax(1) for part in x.split(BATCH)])
+        label = module(x).argmax(1)
     torch.manual_seed(0)
     started = time.perf_counter()
-    found = torch.cat([run(part, targets[i * BATCH : i * BATCH + len(part)]) for i, part in enumerate(x.split(BATCH))])
-    seconds = (time.perf_counter() - started) / count
+    found = run(x, classes)
+    seconds = (time.perf_counter() - started) / len(x)
 
-    def fooled(pictures: Any) -> Any:
+    def fooled(pictures: Any) -> list[bool]:
         with torch.no_grad():
-            seen = torch.cat([module(part).argmax(1) for part in pictures.split(BATCH)])
-        return seen == torch.tensor(targets) if targeted else seen != label
+            chances = module(pictures).softmax(1)
+        first = chances.argmax(1) == torch.tensor(classes) if row.targeted else chances.argmax(1) != label
+        sure = chances.amax(1) >= SURE - 1e-3 if row.attack == "default" else torch.ones_like(first)
+        return [bool(each) for each in first & sure]
 
-    good, saved = fooled(found), fooled((found * 255).round() / 255)
-    sizes = (
-        (found - x).flatten(1).norm(dim=1)[good] if norm == "l2" else (found - x).flatten(1).abs().amax(1)[good] * 255
+    change = (found - x).flatten(1)
+    columns = zip(
+        fooled(found), fooled((found * 255).round() / 255), change.norm(dim=1), change.abs().amax(1), strict=True
     )
-    middle = float(sizes.median()) if len(sizes) else float("nan")
-    print(json.dumps([float(good.float().mean()), float(saved.float().mean()), middle, seconds]))
+    return [
+        {
+            "fooled": good,
+            "saved": saved,
+            "l2": round(float(l2), 4),
+            "linf": round(float(linf) * 255, 3),
+            "ssim": round(ssim(to_pixels(x[number]), to_pixels(found[number])), 5),
+            "seconds": round(seconds, 4),
+        }
+        for number, (good, saved, l2, linf) in enumerate(columns)
+    ]
 
 
-def default(count: int, each: int) -> None:
-    """`cvtool fool` as it comes: every picture with `each` targets."""
-    import numpy as np
-
-    from cvtool.fool import FoolOptions, fool
-    from cvtool.fool.service import Victim
-    from cvtool.models.cards import Resize
-    from cvtool.models.loader import load
-
-    victim, shots, targets = Victim.of(load(MODEL)), pictures(count), targets_for(count, each)
-    found = []
-    started = time.perf_counter()
-    for turn in range(each):
-        wanted = targets[turn * count : (turn + 1) * count]
-        found += fool(list(shots), victim, FoolOptions(resize=Resize.stretch, batch=BATCH), target=wanted)
-    seconds = (time.perf_counter() - started) / len(found)
-    middle = [float(np.median([getattr(one, name) for one in found])) for name in ("l2", "linf", "ssim")]
-    print(json.dumps([float(np.mean([one.success for one in found])), *middle, seconds]))
-
-
-def ran(*words: object) -> list[float]:
-    """What a process of this script prints at its end."""
-    done = subprocess.run([sys.executable, __file__, *map(str, words)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    found: list[float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def table(count: int, slow: int, only: list[str]) -> str:
-    """All contestants by turns."""
+def table() -> str:
+    """One line per contestant, over the pictures and targets that all contestants of its attack have done."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "foolbox", "torchattacks"))
     lines = [
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}",
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}",
         "",
-        "| attack | aims | steps | by | pictures | fooled | fooled when saved | median change | s a picture |",
-        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| attack | aims | steps | by | pictures | pairs | fooled | fooled when saved | median change | s a picture |",
+        "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for number, (attack, targeted, steps, norm, is_slow, peers) in enumerate(ROWS):
-        if only and attack not in only:
-            continue
-        many = slow if is_slow else count
-        for library in ("cvtool", *([IN_FILES] if attack in MINIMAL else []), *peers):
-            good, saved, middle, seconds = ran("--contest", number, library, "--pictures", many)
-            size = f"L2 {middle:.3f}" if norm == "l2" else f"Linf {middle:.1f}/255"
-            name, aims = "ddn, fmn, alma" if attack == "auto" else attack, "at a class" if targeted else "away"
-            lines.append(
-                f"| {name} | {aims} | {steps} | {library} | {many} | {good:.0%} | "
-                f"{saved:.0%} | {size} | {seconds:.2f} |"
-            )
-            print(lines[-1], file=sys.stderr)
-    each = 5
-    good, l2, linf, alike, seconds = ran("--default", each, "--pictures", count)
-    lines += [
-        "",
-        f"`cvtool fool --target` as it comes, {count} pictures with {each} targets each: {good:.1%} of the saved "
-        f"pictures reach a probability of 0.9; median L2 {l2:.2f}, Linf {linf * 255:.0f}/255, SSIM {alike:.4f}; "
-        f"{seconds:.2f} s a picture.",
-    ]
+    found: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, Any]]] = defaultdict(dict)
+    for each in measured():
+        *contest, picture, target = name_of(each)
+        found[tuple(contest)][picture, target] = each
+    for row in ROWS:
+        by_tool = {tool: found[row.attack, row.norm, row.steps, tool] for tool in tools(row)}
+        common = set.intersection(*(set(each) for each in by_tool.values()))
+        if common:
+            lines += [line(row, tool, [each[key] for key in sorted(common, key=str)]) for tool, each in by_tool.items()]
     return "\n".join(lines)
 
 
+def line(row: Row, tool: str, rows: list[dict[str, Any]]) -> str:
+    """One contestant."""
+    good = [each for each in rows if each["fooled"]]
+    unit = "L2 {:.3f}" if row.norm == "l2" else "Linf {:.1f}/255"
+    size = unit.format(statistics.median(each[row.norm] for each in good)) if good else "–"
+    if row.attack == "default" and good:
+        more = [statistics.median(each[name] for each in good) for name in ("linf", "ssim")]
+        size += f", Linf {more[0]:.0f}/255, SSIM {more[1]:.4f}"
+    by_threads: dict[int, list[float]] = defaultdict(list)
+    for each in rows:
+        by_threads[each["threads"]].append(each["seconds"])
+    times = [f"{statistics.median(each):.3f} ({threads} threads)" for threads, each in sorted(by_threads.items())]
+    seconds = ", ".join(times).replace("(1 threads)", "(1 thread)")
+    shares = " | ".join(f"{sum(each[name] for each in rows) / len(rows):.1%}" for name in ("fooled", "saved"))
+    name, aims = "ddn, fmn, alma" if row.attack == "auto" else row.attack, "at a class" if row.targeted else "away"
+    count = len({each["picture"] for each in rows})
+    return f"| {name} | {aims} | {row.steps} | {tool} | {count} | {len(rows)} | {shares} | {size} | {seconds} |"
+
+
 def main() -> None:
-    """Run what is asked for."""
+    """Measure for a while, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=50, help="pictures for each contestant")
-    parser.add_argument("--slow", type=int, default=16, help="pictures for the slow attacks, at most --pictures")
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin nothing new after that")
+    parser.add_argument("--pictures", type=int, default=PICTURES, help="only the first so many")
+    parser.add_argument("--targets", type=int, default=TARGETS, help="for each picture, where an attack aims")
     parser.add_argument("--attacks", default="", help="only these, as a,b,c")
-    parser.add_argument("--contest", nargs=2, metavar=("ROW", "LIBRARY"), help="run one contestant, for this script")
-    parser.add_argument("--default", type=int, metavar="TARGETS", help="run the default attack, for this script")
-    args = parser.parse_args()
-    if args.contest:
-        contest(int(args.contest[0]), args.contest[1], args.pictures)
-    elif args.default:
-        default(args.pictures, args.default)
-    else:
-        result = table(args.pictures, min(args.slow, args.pictures), [name for name in args.attacks.split(",") if name])
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "fool.md").write_text(result + "\n")
-        print(result)
+    parser.add_argument("--threads", type=int, help="of torch; all cores by default")
+    parser.add_argument("--table", action="store_true", help="measure nothing")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        import torch
+
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        wanted = [name for name in arguments.attacks.split(",") if name]
+        measure(arguments.minutes, arguments.pictures, arguments.targets, wanted)
+    print(table())
 
 
 if __name__ == "__main__":

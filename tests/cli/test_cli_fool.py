@@ -101,6 +101,30 @@ def test_methods_norms_and_a_table(cvtool, photos: Path) -> None:
     assert len(list(Path("out").iterdir())) == 4
 
 
+def test_a_plot(cvtool, photos: Path) -> None:
+    """The curve of the table, as a picture; of one picture, too."""
+    words = ("fool", "photos/a.png", "--untargeted", "--method", "fgsm", "--eps", "8/255", "-o", "x.png")
+    assert cvtool(*words, "--plot", "deep/curve.png", "--table", "t.json").code in (0, 5)
+    with Image.open("deep/curve.png") as drawn:
+        assert drawn.width > 600
+        assert len(drawn.convert("RGB").getcolors(100000)) > 3
+    assert {row["pictures"] for row in json.loads(Path("t.json").read_text())} == {1}
+
+
+def test_a_patch_that_holds_anywhere(cvtool, photo: Path, here: Path) -> None:
+    words = ("--untargeted", "--method", "patch", "--patch-size", 0.6, "--steps", 10, "--confidence", 0.2)
+    (found,) = lines(cvtool("fool", "tabby.png", *words, "--patch-robust", "--sticker", "-o", "x.png", "--json"))
+    place, side = found["sticker"], found["sticker"]["side"]
+    assert side == 72
+    assert 0.5 < place["holds"] <= 1
+    sticker, whole = (np.asarray(Image.open(here / name)) for name in ("x-sticker.png", "x.png"))
+    np.testing.assert_array_equal(sticker, whole[place["top"] :, place["left"] :][:side, :side])
+    assert found["l0"] <= side**2
+    (plain,) = lines(cvtool("fool", "tabby.png", *words, "-o", "y.png", "--json"))
+    assert plain["sticker"]["holds"] is None
+    assert not (here / "y-sticker.png").exists()
+
+
 def test_a_goal_that_is_not_reached(cvtool, photo: Path, here: Path) -> None:
     done = cvtool("fool", "tabby.png", "--target", "espresso", "--method", "fgsm", "--eps", "1/255", "--json")
     assert done.code == 5
@@ -239,6 +263,14 @@ def test_stdout(photo: Path) -> None:
         (("--untargeted", "--from-noise"), "--from-noise and none"),
         (("--untargeted", "-o", "x.webp"), "webp would wash"),
         (("--untargeted", "--table", "t.txt"), ".csv or .json"),
+        (("--untargeted", "--plot", "t.bmp"), "Cannot tell the format of 't.bmp'"),
+        (("--untargeted", "--plot", "tabby.png"), "Choose another --plot"),
+        (("--untargeted", "--patch-robust"), "about --method patch"),
+        (("--untargeted", "--sticker", "--method", "jsma"), "about --method patch"),
+        (("--untargeted", "--method", "patch", "--patch-robust", "--mask", "tabby.png"), "contradict"),
+        (("--untargeted", "--method", "patch", "--sticker", "-o", "-"), "no place for"),
+        (("--untargeted", "--transfer-to", "vgg18"), "No model 'vgg18'"),
+        (("--all-targets", "--plot", "t.png"), "writes no picture"),
         (("--untargeted", "--model", "vgg19"), "vgg19"),
     ],
 )
@@ -254,6 +286,9 @@ def test_bad_input(cvtool, here: Path) -> None:
     (here / "text.png").write_text("no picture")
     assert cvtool("fool", "text.png", "--untargeted").code == 3
     assert cvtool("fool", "text.png", "--untargeted", "--mask", "absent.png").code == 3
+    Image.new("L", (9, 9)).save(here / "black.png")
+    done = cvtool("fool", "black.png", "--untargeted", "--mask", "black.png")
+    assert (done.code, "white nowhere" in done.err) == (3, True)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (7, 5), (40, 33)])

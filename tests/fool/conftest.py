@@ -67,6 +67,11 @@ class Bumpy(nn.Module):
 
 
 @pytest.fixture(scope="session")
+def make_victim() -> Callable[..., Victim]:
+    return as_victim
+
+
+@pytest.fixture(scope="session")
 def linear() -> Victim:
     return as_victim(Linear(), 6)
 

@@ -10,7 +10,8 @@ from cvtool.fool import FoolOptions, fool
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.options import Method, Norm
 from cvtool.fool.registry import Kind, Sees
-from cvtool.fool.service import USUAL_EPS
+from cvtool.fool.service import USUAL_EPS, judge
+from cvtool.models.framing import classify
 
 QUICK = {Method.square: 300, Method.boundary: 8, Method.cw: 300}
 CASES = [(method, norm) for method, spec in ATTACKS.items() for norm in spec.norms]
@@ -142,6 +143,39 @@ def test_nothing_changes_outside_the_mask(bumpy, greys, method):
     change = np.abs(result.pixels - greys(1)[0]).sum(2)
     assert change[mask == 0].max() == 0
     assert result.success
+
+
+def test_a_limit_is_used_to_the_full(bumpy, greys):
+    """4/255 is within 4/255, whatever float32 makes of the difference."""
+    for result in fool(greys(), bumpy, options(Method.fgsm, eps=4 / 255)):
+        assert result.linf == pytest.approx(4 / 255, abs=1e-6)
+
+
+@pytest.mark.parametrize("size", [(24, 24), (61, 40)])
+@pytest.mark.parametrize("method", [Method.fgsm, Method.pgd, Method.ddn, Method.jsma, Method.patch])
+def test_what_is_said_is_what_the_loader_sees(bumpy, method, size):
+    """The logits that the attack kept are those of its result, read and resampled as a file is."""
+    random = np.random.default_rng(5)
+    pixels = (np.rint(255 * random.random((*size, 3))) / 255).astype(np.float32)
+    (result,) = fool([pixels], bumpy, options(method))
+    again = judge(result, result.pixels, bumpy)
+    assert result.adversarial.margin == pytest.approx(again.adversarial.margin, abs=1e-3)
+    assert result.success == again.success
+    before = classify(pixels, bumpy.model, result.options.resize, bumpy.any_size)
+    assert result.label == int(before.argmax())
+    assert result.original.predictions[0].probability == pytest.approx(float(before.softmax(0).max()), abs=1e-4)
+
+
+@pytest.mark.parametrize(("method", "passes"), [(Method.fgsm, 2), (Method.ascent, 1)])
+def test_no_picture_is_asked_twice(bumpy, greys, method, passes):
+    """What the network says of the original also gives the first gradient, and what is judged was seen before."""
+    asked = []
+    handle = bumpy.model.module.register_forward_hook(lambda *inputs: asked.append(len(inputs[2])))
+    try:
+        fool(greys(), bumpy, options(method, steps=None if method is Method.fgsm else 1))
+    finally:
+        handle.remove()
+    assert sum(asked) <= 3 * (passes + (method is Method.ascent))
 
 
 # Against foolbox and torchattacks: as many pictures fooled at the same eps and gradients, and no larger changes.

@@ -156,6 +156,17 @@ def fool(
             "--patch-size", metavar="SHARE", min=0.01, max=1, help="Side of the patch, a share of the shorter side."
         ),
     ] = DEFAULTS.patch,
+    patch_robust: Annotated[
+        bool,
+        typer.Option(
+            "--patch-robust",
+            show_default="off",
+            help="Make a patch that fools wherever it is put, somewhat larger, smaller or turned, and tell how often.",
+        ),
+    ] = DEFAULTS.patch_robust,
+    sticker: Annotated[
+        bool, typer.Option("--sticker", show_default="off", help="Also write the patch as a picture of its own.")
+    ] = False,
     resize: Annotated[
         Resize,
         typer.Option(
@@ -173,6 +184,15 @@ def fool(
             metavar="FILE",
             show_default="none",
             help="Also write how many pictures each method fools within which change: .csv or .json.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            show_default="none",
+            help="Also draw the share of pictures that each method fools against the size of the change: .png, .jpg …",
         ),
     ] = None,
     skip_existing: Annotated[
@@ -214,12 +234,15 @@ def fool(
         minimize=minimize,
         resize=resize,
         patch=patch_size,
+        patch_robust=patch_robust,
         top_k=top_k,
         batch=batch,
         seed=seed,
         precision=precision.value,
     )
     if all_targets:
+        if output or table or plot or view is not View.image or explain or sticker:
+            raise UsageError("--all-targets changes and writes no picture. Leave out what says where and how to write.")
         ranking = Ranking(console, options, model, weights, device)
         for_each(inputs, ranking.rank, command="fool", console=console)
         return
@@ -239,13 +262,27 @@ def fool(
         if table.suffix.lower() not in (".csv", ".json"):
             raise UsageError(f"--table '{table}' must end in .csv or .json.")
         check_writable(table, read, "--table")
-    if (view is not View.image or explain) and destinations[0].path is None:
-        raise UsageError("--view and --explain write a second picture beside the first, which '-' has no place for.")
+    if plot is not None:
+        _check_drawing(plot)
+        check_writable(plot, read, "--plot")
+    if (patch_robust or sticker) and Method.patch.value not in methods:
+        raise UsageError("--patch-robust and --sticker are about --method patch. Give that, or leave them out.")
+    if (view is not View.image or explain or sticker) and destinations[0].path is None:
+        raise UsageError("--view, --explain and --sticker write a second picture, which '-' has no place for.")
     work = Fooling(
         context=context,
         console=console,
         request=Request(
-            tuple(methods), options, target, mask, survive, tuple(transfer_to or ()), view, explain, skip_existing
+            tuple(methods),
+            options,
+            target,
+            mask,
+            survive,
+            tuple(transfer_to or ()),
+            view,
+            explain,
+            sticker,
+            skip_existing,
         ),
         inputs=tuple(inputs),
         destinations=tuple(destinations),
@@ -254,6 +291,7 @@ def fool(
         weights=weights,
         device_name=device,
         table=table,
+        plot=plot,
     )
     work.prepare()
     try:
@@ -274,6 +312,12 @@ def _number(text: str | None, option: str) -> float | None:
     if not 0 < value < float("inf"):
         raise UsageError(f"{option} '{text}' is not a size above 0 such as 8/255 or 0.03.")
     return value
+
+
+def _check_drawing(path: Path) -> None:
+    from cvtool.images import format_of
+
+    format_of(path)
 
 
 def _file_name(target: str) -> str:

@@ -5,26 +5,17 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvtool.cli.console import Console
-from cvtool.cli.tables import write_table
 
 if TYPE_CHECKING:
-    from cvtool.fool.service import FoolResult, View
+    from cvtool.fool.results import FoolResult, Sticker, View
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of eps, or of the largest change that was needed: where the success rate is told."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One result, for the table."""
-
-    name: str
-    result: FoolResult
 
 
 def facts(result: FoolResult) -> dict[str, Any]:
@@ -43,6 +34,7 @@ def facts(result: FoolResult) -> dict[str, Any]:
         "ssim": result.ssim,
         "psnr": result.psnr,
         "survived": result.survived,
+        "sticker": None if result.sticker is None else _place(result.sticker),
         "steps": result.steps,
         "queries": result.forward,
         "backward": result.backward,
@@ -54,33 +46,55 @@ def sentence(result: FoolResult) -> str:
     first, last = result.original.predictions[0], result.adversarial.predictions[0]
     size = f"L2 {result.l2:.2f}, Linf {result.linf * 255:.0f}/255, SSIM {result.ssim:.3f}"
     wears = "".join(f", {name} {'survived' if kept else 'lost'}" for name, kept in result.survived.items())
+    if result.sticker is not None and result.sticker.holds is not None:
+        wears += f", the patch holds at {result.sticker.holds:.0%} of random places"
     seen = f"{first.name} {first.probability:.1%} is seen as {last.name} {last.probability:.1%}"
     return f"{result.options.method.value}: {seen}; {size}{wears}"
 
 
-def show_table(rows: Sequence[Row], path: Path | None, console: Console) -> None:
-    """Print how many pictures each method fools within which change, and write it to `path` if there is one."""
-    found = summary([row.result for row in rows])
+def show_table(results: Sequence[FoolResult], console: Console) -> None:
+    """Print how many pictures each method fools within which change."""
+    found = summary(results)
     if not console.json and not console.quiet:
         columns = list(found[0])
         console.table([tuple(_cell(row[name]) for name in columns) for row in found], columns)
-    if path is not None:
-        write_table(path, found)
+
+
+def write_plot(results: Sequence[FoolResult], path: Path) -> None:
+    """Draw how many pictures each method fools within which change.
+
+    Raises:
+        CvtoolError: the file cannot be written.
+    """
+    from cvtool.cli.outputs import make_folder
+    from cvtool.files import write_atomically
+    from cvtool.fool.curves import Curve, draw_curves
+    from cvtool.images import encode_picture, format_of
+
+    curves = [
+        Curve(
+            name=method,
+            norm=each[0].norm,
+            sizes=tuple(size_of(result) for result in each if result.success),
+            pictures=len(each),
+            limit=each[0].eps if each[0].eps != float("inf") else None,
+        )
+        for method, each in _by_method(results).items()
+    ]
+    make_folder(path.parent)
+    write_atomically(path, encode_picture(draw_curves(curves), format_of(path)))
 
 
 def summary(results: Sequence[FoolResult]) -> list[dict[str, Any]]:
     """One row per method and size of change: the share of pictures that a change up to that size fools."""
-    by_method: dict[str, list[FoolResult]] = defaultdict(list)
-    for result in results:
-        by_method[result.options.method.value].append(result)
     rows = []
-    for method, each in by_method.items():
+    for method, each in _by_method(results).items():
         norm = each[0].norm
         sizes = [size_of(result) for result in each if result.success]
         limit = each[0].eps if each[0].eps != float("inf") else max(sizes, default=0.0)
         median = statistics.median(sizes) if sizes else None
         for share in SHARES:
-            within = sum(size <= share * limit * (1 + 1e-5) for size in sizes)
+            within = sum(size <= share * limit * (1 + 1e-4) for size in sizes)
             rows.append(
                 {
                     "method": method,
@@ -92,6 +106,13 @@ def summary(results: Sequence[FoolResult]) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _by_method(results: Sequence[FoolResult]) -> dict[str, list[FoolResult]]:
+    found: dict[str, list[FoolResult]] = defaultdict(list)
+    for result in results:
+        found[result.options.method.value].append(result)
+    return found
 
 
 def size_of(result: FoolResult) -> float:
@@ -107,6 +128,10 @@ def _cell(value: Any) -> str:
 
 def _short(prediction: Any) -> dict[str, Any]:
     return {name: getattr(prediction, name) for name in ("index", "name", "probability")}
+
+
+def _place(sticker: Sticker) -> dict[str, Any]:
+    return {"top": sticker.top, "left": sticker.left, "side": len(sticker.pixels), "holds": sticker.holds}
 
 
 def _view(view: View) -> dict[str, Any]:

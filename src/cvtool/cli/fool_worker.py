@@ -6,34 +6,42 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from cvtool import __version__
 from cvtool.cli.console import Console
-from cvtool.cli.fool_report import Row, facts, sentence, show_table
-from cvtool.cli.inputs import Input, read_input
+from cvtool.cli.fool_report import facts, sentence, show_table, summary, write_plot
+from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination
+from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
+from cvtool.cli.tables import write_table
 from cvtool.cli.targets import class_index
 from cvtool.errors import BadInputError, GoalNotReachedError, Interrupted, UsageError
 from cvtool.fool.options import FoolOptions, Method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from enum import Enum
 
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from cvtool.fool.service import FoolResult, Victim
+    from cvtool.fool.results import FoolResult
+    from cvtool.fool.service import Victim
     from cvtool.fool.survival import Wear
     from cvtool.models.predictions import Prediction
 
-WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "explain", "skip_existing"})
+WITHOUT_EFFECT = frozenset(
+    {"table", "batch", "method", "view", "transfer_to", "explain", "sticker", "plot", "skip_existing"}
+)
+WHITE = 0.5
+"""Above this a pixel of a mask may change."""
 LOSSY = {"jpg", "webp"}
 
 
@@ -49,15 +57,8 @@ class Request:
     transfer_to: tuple[str, ...]
     view: Enum
     explain: bool
+    sticker: bool
     skip_existing: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """A picture that was read."""
-
-    pixels: NDArray[np.float32]
-    digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +75,9 @@ class Fooling:
     weights: Path | None
     device_name: str
     table: Path | None
-    _state: dict[str, Any] = field(default_factory=lambda: {"next": 0})
-    _ready: dict[int, list[FoolResult] | Exception | None] = field(default_factory=dict)
-    _pictures: dict[int, Read] = field(default_factory=dict)
-    _measured: list[Row] = field(default_factory=list)
+    plot: Path | None
+    _state: dict[str, bool] = field(default_factory=dict)
+    _measured: list[FoolResult] = field(default_factory=list)
 
     @cached_property
     def victim(self) -> Victim:
@@ -108,7 +108,12 @@ class Fooling:
     def _mask(self) -> NDArray[np.float32] | None:
         from cvtool.images import flatten, read_picture
 
-        return None if self.request.mask is None else flatten(read_picture(self.request.mask)).mean(2)
+        if self.request.mask is None:
+            return None
+        mask: NDArray[np.float32] = flatten(read_picture(self.request.mask)).mean(2)
+        if mask.max() <= WHITE:
+            raise BadInputError(f"The mask '{self.request.mask}' is white nowhere, so that no pixel may change.")
+        return mask
 
     def prepare(self) -> None:
         """Refuse before any work what would be refused after it.
@@ -121,7 +126,7 @@ class Fooling:
 
         for name in self.request.methods:
             options = replace(self.request.options, method=Method(name))
-            check_options(options, targeted=self.request.target is not None)
+            check_options(options, targeted=self.request.target is not None, masked=self.request.mask is not None)
         _ = self._wears, self._mask, self._container
 
     def fool(self, given: Input) -> None:
@@ -132,13 +137,13 @@ class Fooling:
             Interrupted: Ctrl-C; the best so far has been written.
             CvtoolError: as reading, loading, attacking and writing raise them.
         """
-        number = self._state["next"]
-        self._state["next"] += 1
-        if number not in self._ready:
-            self._compute(number)
-        missed = self._write(number)
+        done = self._reading.take(self._together)
+        if done is None:
+            self.console.say(f"{given.name}: its results are there already")
+            return
+        missed = self._write(done)
         if self._state.get("interrupted"):
-            for other in sorted(self._pictures):  # attacked together with this one
+            for other in self._reading.rest():  # attacked together with this one
                 self._write(other)
             raise Interrupted(f"stopped at '{given.name}'; the best so far is written.")
         if missed:
@@ -147,23 +152,22 @@ class Fooling:
                 "More --steps, a larger --eps or a lower --confidence may do it."
             )
 
-    def _write(self, number: int) -> list[str]:
+    def _write(self, done: Done[list[FoolResult]]) -> list[str]:
         """Write and report the results of one picture; the files that miss the goal."""
-        given, found = self.inputs[number], self._ready.pop(number)
-        if isinstance(found, Exception):
-            raise found
-        if found is None:
-            self.console.say(f"{given.name}: its results are there already")
-            return []
-        picture, missed = self._pictures.pop(number), []
-        for result, destination in zip(found, self._destinations(number), strict=False):  # fewer when interrupted
-            missed += [] if self._finish_one(given, picture, result, destination) else [destination.name]
+        given, missed = self.inputs[done.number], []
+        pairs = zip(done.answer, self._destinations(done.number), strict=False)  # fewer when interrupted
+        for result, destination in pairs:
+            missed += [] if self._finish_one(given, done.picture, result, destination) else [destination.name]
         return missed
 
     def finish(self) -> None:
         """Write what belongs to all pictures: how many were fooled within which change."""
         if len(self._measured) > 1:
-            show_table(self._measured, self.table, self.console)
+            show_table(self._measured, self.console)
+        if self._measured and self.table is not None:
+            write_table(self.table, summary(self._measured))
+        if self._measured and self.plot is not None:
+            write_plot(self._measured, self.plot)
 
     def _destinations(self, number: int) -> tuple[Destination, ...]:
         count = len(self.request.methods)
@@ -173,27 +177,20 @@ class Fooling:
         paths = [destination.path for destination in self._destinations(number)]
         return self.request.skip_existing and all(path is not None and path.exists() for path in paths)
 
-    def _compute(self, start: int) -> None:
-        """Read and attack the next pictures together."""
-        numbers = []
-        for number in range(start, min(len(self.inputs), start + self._together)):
-            if self._there_already(number):
-                self._ready[number] = None
-                continue
-            try:
-                self._pictures[number] = self._read(self.inputs[number])
-                numbers.append(number)
-            except BadInputError as error:
-                self._ready[number] = error
-        if not numbers:
-            return
+    @cached_property
+    def _reading(self) -> Reading[list[FoolResult]]:
+        read = self._noise if self.from_noise else read_flat
+        return Reading(self.inputs, self._compute, read, self._there_already)
+
+    def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[FoolResult]]:
+        """Attack pictures together with all methods."""
+        _ = self._others  # a network that is not there is told before the work
         found = []
         for name in self.request.methods:
-            found.append(self._attack(Method(name), numbers))
+            found.append(self._attack(Method(name), [picture.pixels for picture in pictures]))
             if self._state.get("interrupted"):
                 break
-        for place, number in enumerate(numbers):
-            self._ready[number] = [each[place] for each in found]
+        return [list(each) for each in zip(*found, strict=True)]
 
     @cached_property
     def _together(self) -> int:
@@ -203,22 +200,16 @@ class Fooling:
         every = any(ATTACKS[Method(name)].together for name in self.request.methods)
         return len(self.inputs) if every else self.request.options.batch
 
-    def _read(self, given: Input) -> Read:
-        from cvtool.images import flatten
+    def _noise(self, _: Input) -> Read:
+        import numpy as np
 
-        if self.from_noise:
-            import numpy as np
+        side = self.victim.model.card.input_size
+        noise = np.random.default_rng(self.request.options.seed).random((side, side, 3), dtype=np.float32)
+        return Read(noise, "")
 
-            side = self.victim.model.card.input_size
-            noise = np.random.default_rng(self.request.options.seed).random((side, side, 3), dtype=np.float32)
-            return Read(noise, "")
-        picture, digest = read_input(given)
-        return Read(flatten(picture), digest)
-
-    def _attack(self, method: Method, numbers: list[int]) -> list[FoolResult]:
+    def _attack(self, method: Method, pictures: list[NDArray[np.float32]]) -> list[FoolResult]:
         from cvtool.fool.service import fool
 
-        pictures = [self._pictures[number].pixels for number in numbers]
         with (
             stop_on_interrupt(lambda: self.console.say("stopping; Ctrl-C again quits at once")) as stop,
             self.console.progress() as progress,
@@ -244,7 +235,7 @@ class Fooling:
 
         assert self._mask is not None
         sized = resize(self._mask, pixels.shape[0], pixels.shape[1], "bilinear")
-        return (sized > 0.5).astype(np.float32)
+        return (sized > WHITE).astype(np.float32)
 
     @cached_property
     def _container(self) -> Callable[[Tensor], Tensor] | None:
@@ -286,7 +277,7 @@ class Fooling:
                 **facts(result),
                 transfer={name: asdict(first) for name, first in transfer.items()},
             )
-        self._measured.append(Row(given.name, result))
+        self._measured.append(result)
         arrow = f"{given.name} -> {destination.name}"
         self.console.say(f"{arrow} ({sentence(result)})")
         for name, first in transfer.items():
@@ -320,11 +311,16 @@ class Fooling:
             drawn[kind] = views.panel(before, after, result)
         if self.request.explain:
             drawn["explain"] = explained(before, after, victim.model, victim.any_size, result.options)
+        if self.request.sticker and result.sticker is not None:
+            drawn["sticker"] = result.sticker.pixels
         for name, pixels in drawn.items():
             assert destination.path is not None
-            path = destination.path.with_name(f"{destination.path.stem}-{name}{destination.path.suffix}")
-            beside = replace(destination, path=path)
-            beside.write(encode_picture(pixels, destination.format.value), self.console)
+            # A sticker is for use elsewhere, and is told to work as it is: to the last bit.
+            format, suffix = (
+                (Format.png, ".png") if name == "sticker" else (destination.format, destination.path.suffix)
+            )
+            beside = Destination(destination.path.with_name(f"{destination.path.stem}-{name}{suffix}"), format)
+            beside.write(encode_picture(pixels, format.value), self.console)
             self.console.say(f"  {beside.name}")
 
     def _note(self, given: Input, picture: Read, result: FoolResult, destination: Destination) -> str:

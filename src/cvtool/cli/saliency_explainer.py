@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from cvtool import __version__
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import Input, read_input
+from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination
+from cvtool.cli.reading import Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO, Answer, facts, names_of, sentence
 from cvtool.cli.targets import class_index
-from cvtool.errors import BadInputError, UsageError
+from cvtool.errors import UsageError
 from cvtool.saliency.options import Method, SaliencyOptions
 
 if TYPE_CHECKING:
@@ -54,14 +55,6 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
-    """A picture that was read."""
-
-    pixels: NDArray[np.float32]
-    digest: str
-
-
-@dataclass(frozen=True, eq=False)
 class Explaining:
     """Explains one picture after the other, computing as many together as the batch allows."""
 
@@ -75,9 +68,7 @@ class Explaining:
     device_name: str
     raw: Path | None
     table: Path | None
-    _state: dict[str, Any] = field(default_factory=lambda: {"next": 0})
-    _ready: dict[int, list[Answer] | Exception] = field(default_factory=dict)
-    _pictures: dict[int, Read] = field(default_factory=dict)
+    _scales: dict[Method, Scale] = field(default_factory=dict)
     _measured: list[tuple[str, str, Evaluation]] = field(default_factory=list)
 
     @cached_property
@@ -138,17 +129,13 @@ class Explaining:
         Raises:
             CvtoolError: as reading, loading, explaining and writing raise them.
         """
-        number = self._state["next"]
-        self._state["next"] += 1
-        if number not in self._ready:
-            self._compute(number)
-        found = self._ready.pop(number)
-        if isinstance(found, Exception):
-            raise found
-        picture = self._pictures.pop(number)
-        first = number * len(self.request.methods)
-        for answer, destination in zip(found, self.destinations[first:], strict=False):
-            self._finish_one(given, picture, answer, destination)
+        options = self.request.options
+        together = len(self.inputs) if self.request.same_scale else options.batch or MOST_TOGETHER
+        done = self._reading.take(together)
+        assert done is not None  # none is left out
+        first = done.number * len(self.request.methods)
+        for answer, destination in zip(done.answer, self.destinations[first:], strict=False):
+            self._finish_one(given, done.picture, answer, destination)
 
     def finish(self) -> None:
         """Write what belongs to all pictures: raw maps, the ranking of the methods."""
@@ -159,42 +146,29 @@ class Explaining:
 
             show_ranking(self._measured, self.table, self.console)
 
-    def _compute(self, start: int) -> None:
-        """Read and explain the next pictures together."""
-        options = self.request.options
-        together = len(self.inputs) if self.request.same_scale else options.batch or MOST_TOGETHER
-        numbers = []
-        for number in range(start, min(len(self.inputs), start + together)):
-            try:
-                self._pictures[number] = self._read(self.inputs[number])
-                numbers.append(number)
-            except BadInputError as error:
-                self._ready[number] = error
-        if not numbers:
-            return
-        answers = [self._ask(name, numbers) for name in self.request.methods]
-        for place, number in enumerate(numbers):
-            self._ready[number] = [each[place] for each in answers]
+    @cached_property
+    def _reading(self) -> Reading[list[Answer]]:
+        return Reading(self.inputs, self._compute, read_flat)
 
-    def _read(self, given: Input) -> Read:
-        from cvtool.images import flatten
+    def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[Answer]]:
+        """Explain pictures together with all methods."""
+        pixels = [picture.pixels for picture in pictures]
+        answers = [self._ask(name, numbers, pixels) for name in self.request.methods]
+        return [list(each) for each in zip(*answers, strict=True)]
 
-        picture, digest = read_input(given)
-        return Read(flatten(picture), digest)
-
-    def _ask(self, name: str, numbers: Sequence[int]) -> list[Answer]:
+    def _ask(self, name: str, numbers: Sequence[int], pictures: Sequence[NDArray[np.float32]]) -> list[Answer]:
         """What one method, or ``all`` or ``auto``, says of the pictures."""
         from cvtool.saliency.methods import METHODS
 
         if name not in (ALL, AUTO):
-            found = self._explain(Method(name), numbers)
+            found = self._explain(Method(name), pictures)
             return [self._answer(name, [each], number) for each, number in zip(found, numbers, strict=True)]
         by_method, refused = [], UsageError("No method fits this network.")
         for method in Method:
             if name == AUTO and METHODS[method].slow:
                 continue
             try:
-                by_method.append(self._explain(method, numbers))
+                by_method.append(self._explain(method, pictures))
             except UsageError as error:
                 refused = error
                 self.console.detail(f"{method.value} is left out: {error}")
@@ -232,13 +206,13 @@ class Explaining:
 
         return boxes_of(names_of(explanation.target), self._boxes.get(given.stem, ()))
 
-    def _explain(self, method: Method, numbers: Sequence[int]) -> list[Explanation]:
+    def _explain(self, method: Method, pictures: Sequence[NDArray[np.float32]]) -> list[Explanation]:
         from cvtool.saliency.service import explain
 
         target, contrast = self._classes
         with self.console.progress() as progress:
             return explain(
-                [self._pictures[number].pixels for number in numbers],
+                pictures,
                 self.explainer,
                 replace(self.request.options, method=method),
                 target=target,
@@ -252,13 +226,11 @@ class Explaining:
 
         if not self.request.same_scale:
             return scale_of([explanation.map], explanation.signed)
-        key = f"scale {explanation.method.value}"
-        if key not in self._state:
-            others = [each for answers in self._ready.values() if isinstance(answers, list) for each in answers]
-            maps = [each.map for answer in others for each in answer.explanations if each.method is explanation.method]
-            self._state[key] = scale_of([explanation.map, *maps], explanation.signed)
-        found: Scale = self._state[key]
-        return found
+        if explanation.method not in self._scales:
+            others = [each for done in self._reading.rest() for answer in done.answer for each in answer.explanations]
+            maps = [explanation.map, *(each.map for each in others if each.method is explanation.method)]
+            self._scales[explanation.method] = scale_of(maps, explanation.signed)
+        return self._scales[explanation.method]
 
     def _draw(self, picture: Read, answer: Answer) -> NDArray[np.float32]:
         from cvtool.saliency import views

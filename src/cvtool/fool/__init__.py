@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cvtool.fool.options import FoolOptions as FoolOptions
-    from cvtool.fool.service import FoolResult as FoolResult
+    from cvtool.fool.results import FoolResult as FoolResult
     from cvtool.fool.service import fool as fool
 
 __all__ = ["FoolOptions", "FoolResult", "fool"]

@@ -60,6 +60,7 @@ class FoolOptions:
         resize: how the network is shown the picture.
         levels: values that a channel of the written file can have; None leaves the picture unrounded.
         patch: side of the square that ``patch`` may change, as a share of the picture's shorter side.
+        patch_robust: make a patch that fools wherever it is put, a bit larger or smaller, a bit turned.
         top_k: number of predictions that are reported.
         batch: pictures at a time.
         seed: seed of everything random.
@@ -77,6 +78,7 @@ class FoolOptions:
     resize: Resize = Resize.crop
     levels: int | None = 256
     patch: float = 0.3
+    patch_robust: bool = False
     top_k: int = 5
     batch: int = 8
     seed: int = 0

@@ -23,19 +23,35 @@ Look = Callable[[Tensor], Tensor]
 """From pictures (N, 3, H, W) to what enters a network (N, 3, h, w), differentiable."""
 
 
+@dataclass(frozen=True)
+class Spot:
+    """Where a sticker is: its upper left pixel and its side."""
+
+    top: int
+    left: int
+    side: int
+
+    def of(self, picture: Tensor) -> Tensor:
+        """The part (C, side, side) of a picture (C, H, W) that it covers, a view."""
+        return picture[:, self.top : self.top + self.side, self.left : self.left + self.side]
+
+
 class Best:
     """The best try for each picture: one that reaches the goal before one that does not; then the smaller change.
 
     Attributes:
         picture: (N, 3, H, W), at first the originals.
+        logits: (N, K) of those pictures, unworn.
         lead: (N,) how far it is over the goal.
         distance: (N,) length of its change; infinite where the goal is not reached.
+        spots: where the stickers are, by number of the picture, for an attack that makes such.
     """
 
-    def __init__(self, x: Tensor) -> None:
-        self.picture = x.clone()
+    def __init__(self, x: Tensor, logits: Tensor) -> None:
+        self.picture, self.logits = x.clone(), logits.clone()
         self.lead = x.new_full((len(x),), -torch.inf)
         self.distance = x.new_full((len(x),), torch.inf)
+        self.spots: dict[int, Spot] = {}
 
     @property
     def found(self) -> Tensor:
@@ -47,14 +63,16 @@ class Best:
         self.lead.fill_(-torch.inf)
         self.distance.fill_(torch.inf)
 
-    def offer(self, rows: Tensor, picture: Tensor, lead: Tensor, distance: Tensor, allowed: Tensor) -> None:
+    def offer(
+        self, rows: Tensor, picture: Tensor, logits: Tensor, lead: Tensor, distance: Tensor, allowed: Tensor
+    ) -> None:
         """Take a try for the pictures `rows` (n,) where it is better; those not `allowed` are too far away."""
         reached = (lead >= 0) & allowed
         closer = reached & (distance < self.distance[rows])
         nearer = ~reached & ~self.found[rows] & (lead > self.lead[rows]) & allowed
         taken = closer | nearer
         now = rows[taken]
-        self.picture[now], self.lead[now] = picture[taken], lead[taken]
+        self.picture[now], self.logits[now], self.lead[now] = picture[taken], logits[taken].to(self.logits), lead[taken]
         self.distance[rows[closer]] = distance[closer]
 
 
@@ -71,6 +89,28 @@ class Answer:
     logits: Tensor
     lead: Tensor
     gradient: Tensor
+
+
+def answer(model: Model, x: Tensor, precision: str) -> Tensor:
+    """What enters a network but for its normalisation (N, 3, h, w) → logits (N, K), at least float32."""
+    if x.device.type == "cpu":
+        x = x.contiguous(memory_format=torch.channels_last)
+    with autocast(model.device, precision):
+        out: Tensor = model.module(model.normalize(x))
+    return out.to(torch.promote_types(out.dtype, torch.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """What the network says of the originals, with the way back to them: the first gradient needs no second pass.
+
+    Attributes:
+        x: (N, 3, H, W), the originals as a leaf.
+        logits: (N, K), a function of `x`.
+    """
+
+    x: Tensor
+    logits: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +132,7 @@ class Problem:
         mask: (N, 1, H, W), 1 where pixels may change; None: everywhere.
         survive: the same for pictures after something has happened to them; the goal must be reached then, too.
         rows: (N,) numbers of these pictures in `best`.
+        opening: for an attack that begins with the gradient at `x`; good for one `climb`, then it is empty.
         counts: forward and backward passes of single pictures.
     """
 
@@ -107,6 +148,7 @@ class Problem:
     rows: Tensor
     mask: Tensor | None = None
     survive: tuple[Look, ...] = ()
+    opening: list[Opening] = field(default_factory=list)
     progress: Progress = silent
     stop: Stop = never
     counts: Counter[str] = field(default_factory=Counter)
@@ -119,10 +161,14 @@ class Problem:
     def climb(self, x: Tensor, objective: Objective) -> Answer:
         """The same with the gradient of an objective on the pixels."""
         with torch.enable_grad():
+            if x is self.x and self.opening:
+                opening = self.opening.pop()
+                self.counts["forward"] += len(x)
+                return self._seen(opening.x, objective, opening.logits)
             return self._seen(x.detach().requires_grad_(), objective)
 
-    def _seen(self, x: Tensor, objective: Objective | None) -> Answer:
-        logits, lead = self._shown(x)
+    def _seen(self, x: Tensor, objective: Objective | None, known: Tensor | None = None) -> Answer:
+        logits, lead = self._shown(x, known)
         gradient = x.new_zeros(0)
         if objective is not None:
             goal = self.goal.repeated(1 + len(self.survive))
@@ -131,15 +177,20 @@ class Problem:
             self.counts["backward"] += len(logits)
         return Answer(logits.detach()[: len(x)], lead, gradient)
 
-    def _shown(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (V · N, K) of the written pictures and of worn ones, and the lead (N,) in the worst; remembered."""
+    def _shown(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits (V · N, K) of the written pictures and of worn ones, and the lead (N,) in the worst; remembered.
+
+        `known`: (N, K), those of the unworn ones, if they need not be asked for.
+        """
         # The gradient passes the rounding as if it were not there.
         written = x + (self.on_grid(x.detach()) - x).detach()
-        logits = torch.cat([self._network(look(written)) for look in (self.look, *self.survive)])
+        first = self._network(self.look(written)) if known is None else known
+        logits = torch.cat([first, *(self._network(look(written)) for look in self.survive)])
         goal = self.goal.repeated(1 + len(self.survive))
         lead = goal.lead(logits.detach()).view(-1, len(x)).amin(0)
         distance = length(written.detach() - self.x, self.norm)
-        self.best.offer(self.rows, written.detach(), lead, distance, distance <= self.eps * (1 + 1e-5))
+        allowed = distance <= self.limit
+        self.best.offer(self.rows, written.detach(), first.detach(), lead, distance, allowed)
         return logits, lead
 
     def jacobian(self, x: Tensor, objectives: list[Objective]) -> tuple[Tensor, Tensor]:
@@ -159,11 +210,7 @@ class Problem:
 
     def _network(self, x: Tensor) -> Tensor:
         self.counts["forward"] += len(x)
-        if x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)
-        with autocast(self.model.device, self.options.precision):
-            out: Tensor = self.model.module(self.model.normalize(x))
-        return out.to(torch.promote_types(out.dtype, torch.float32))
+        return answer(self.model, x, self.options.precision)
 
     def box(self, x: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) back in [0, 1], and as they were outside the mask."""
@@ -182,12 +229,17 @@ class Problem:
         change = x - self.x
         rounded: Tensor = ((self.x + change) * top).round() / top
         for _ in range(8):
-            far = length(rounded - self.x, self.norm) / self.eps
-            if self.norm is Norm.l0 or bool((far <= 1).all()):
+            far = length(rounded - self.x, self.norm)
+            if self.norm is Norm.l0 or bool((far <= self.limit).all()):
                 return rounded
-            change = change / per_picture(far.clamp_min(1))
+            change = change / per_picture((far / self.eps).clamp_min(1))
             rounded = ((self.x + change) * top).round() / top
         return self.x + (change * top).trunc() / top
+
+    @property
+    def limit(self) -> float:
+        """`eps`, and what float32 may add to a change as long as that: 4/255 has to be within 4/255."""
+        return self.eps * (1 + 1e-5) + 1e-6
 
     def rounds(self, total: int, stage: str, *, patient: bool = False) -> Iterator[int]:
         """Count to `total`; ends early when asked to stop and, unless `patient`, when all pictures have a solution."""
@@ -209,6 +261,7 @@ class Problem:
             goal=self.goal.only(chosen),
             rows=self.rows[chosen],
             mask=None if self.mask is None else self.mask[chosen],
+            opening=[],
         )
 
     def random(self) -> torch.Generator:

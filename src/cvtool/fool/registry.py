@@ -42,6 +42,7 @@ class AttackSpec:
         paper: who described it.
         untargeted_only: it cannot aim at a class.
         together: it makes one change for all pictures, which must be of one size.
+        opens: the first that it asks for is the gradient at the originals.
     """
 
     method: Method
@@ -53,6 +54,7 @@ class AttackSpec:
     paper: str
     untargeted_only: bool = False
     together: bool = False
+    opens: bool = False
 
 
 ATTACKS: dict[Method, AttackSpec] = {}
@@ -69,12 +71,15 @@ def attack(
     sees: Sees = Sees.gradients,
     untargeted_only: bool = False,
     together: bool = False,
+    opens: bool = False,
 ) -> Callable[[Attack], Attack]:
     """Enter the decorated function into `ATTACKS`; the arguments are `AttackSpec`'s."""
 
     def enter(function: Attack) -> Attack:
         method = Method(name)
-        ATTACKS[method] = AttackSpec(method, function, norms, kind, steps, sees, paper, untargeted_only, together)
+        ATTACKS[method] = AttackSpec(
+            method, function, norms, kind, steps, sees, paper, untargeted_only, together, opens
+        )
         return function
 
     return enter

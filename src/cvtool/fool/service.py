@@ -15,81 +15,24 @@ from torch import Tensor
 
 from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
+from cvtool.fool.attacks.patch import holding
 from cvtool.fool.goal import Goal, check_confidence
 from cvtool.fool.options import SURE, FoolOptions, Norm
-from cvtool.fool.problem import Best, Problem
+from cvtool.fool.problem import Best, Look, Opening, Problem, answer
 from cvtool.fool.registry import AttackSpec, Kind
+from cvtool.fool.results import FoolResult, Pixels, Sticker, View
 from cvtool.fool.survival import Wear
 from cvtool.models.cards import ModelCard
 from cvtool.models.folding import fold_batch_norm
 from cvtool.models.framing import classify, classify_all, frame_for, lens, takes_any_size
 from cvtool.models.loader import Model
-from cvtool.models.predictions import Prediction, best_predictions, check_class, prediction_of
+from cvtool.models.predictions import best_predictions, check_class, prediction_of
 from cvtool.progress import Progress, Stop, never, silent
 from cvtool.similarity import psnr, ssim
-from cvtool.tensors import to_pixels, to_tensor
-
-Pixels = NDArray[np.float32]
+from cvtool.tensors import choose_dtype, to_pixels, to_tensor
 
 USUAL_EPS = {Norm.linf: 8 / 255, Norm.l2: 3.0, Norm.l1: 60.0}
 """Of attacks that need one: those that robustness on ImageNet is usually reported at."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What a network says of a picture as it is in its file.
-
-    Attributes:
-        predictions: the likeliest classes, best first.
-        of_label, of_target: the probabilities that matter; `of_target` is None without a target.
-        margin: logit of the wrong class in front minus that of the best other; above 0: fooled.
-    """
-
-    predictions: tuple[Prediction, ...]
-    of_label: Prediction
-    of_target: Prediction | None
-    margin: float
-
-
-@dataclass(frozen=True, eq=False)
-class FoolResult:
-    """A changed picture, and how well it does.
-
-    Attributes:
-        pixels: (H, W, 3) float32 in [0, 1], of the levels that its file can have.
-        success: the goal is reached by `pixels`.
-        label: the class that the network saw in the original.
-        target: the class that it is to see, or None for any other.
-        original, adversarial: what the network says.
-        linf, l2, l1, l0: the change, of values in [0, 1]; l0 in pixels.
-        ssim, psnr: likeness of the two pictures; psnr in dB.
-        survived: by kind of wear, whether the wrong class is still in front after it.
-        options: as used, with what the method chose.
-        norm, eps, steps: as used.
-        forward, backward: passes of single pictures through the network, of a batch in equal parts.
-        seconds: wall time, of a batch in equal parts.
-    """
-
-    pixels: Pixels
-    success: bool
-    label: int
-    target: int | None
-    original: View
-    adversarial: View
-    linf: float
-    l2: float
-    l1: float
-    l0: int
-    ssim: float
-    psnr: float
-    survived: dict[str, bool]
-    options: FoolOptions
-    norm: Norm
-    eps: float
-    steps: int
-    forward: int
-    backward: int
-    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +84,7 @@ def fool(
     """
     options = options or FoolOptions()
     victim = model if isinstance(model, Victim) else Victim.of(model)
-    spec = check_options(options, targeted=target is not None)
+    spec = check_options(options, targeted=target is not None, masked=masks is not None)
     wanted = [target] * len(pictures) if target is None or isinstance(target, int) else list(target)
     for index in wanted:
         if index is not None:
@@ -168,7 +111,7 @@ def fool(
     return [results[number] for number in range(len(pictures))]
 
 
-def check_options(options: FoolOptions, *, targeted: bool) -> AttackSpec:
+def check_options(options: FoolOptions, *, targeted: bool, masked: bool = False) -> AttackSpec:
     """The attack that is asked for.
 
     Raises:
@@ -184,6 +127,8 @@ def check_options(options: FoolOptions, *, targeted: bool) -> AttackSpec:
     if options.minimize and spec.kind is Kind.bounded:
         able = ", ".join(name.value for name, each in ATTACKS.items() if each.kind is Kind.minimal)
         raise UsageError(f"{spec.method.value} takes what eps allows and minimizes nothing. These do: {able}.")
+    if masked and options.patch_robust:
+        raise UsageError("A patch that holds anywhere and a mask that says where contradict each other. Give one.")
     if targeted and spec.untargeted_only:
         able = ", ".join(name.value for name, each in ATTACKS.items() if not each.untargeted_only)
         raise UsageError(f"{spec.method.value} cannot aim at a class. Give --untargeted, or one of: {able}.")
@@ -227,14 +172,15 @@ class _Job:
     ) -> list[FoolResult]:
         started = time.perf_counter()
         originals = [self._written(pixels) for pixels in pictures]
-        before = self._classify([self._saved(pixels) for pixels in originals])
-        problem = self._problem(originals, before, targets, masks, progress, stop)
-        if self.wears or bool(problem.goal.reached(before.to(problem.x.device)).any()):
+        problem = self._problem(originals, targets, masks, progress, stop)
+        before = problem.best.logits.clone()
+        if self.wears or bool(problem.goal.reached(before).any()):
             problem.ask(problem.x)  # perhaps nothing is to be done
         if not bool(problem.best.found.all()):
             self.spec.run(problem)
         changed = [self._written(to_pixels(picture)) for picture in problem.best.picture]
-        after = self._classify([self._saved(pixels) for pixels in changed])
+        after = problem.best.logits if self._exact else self._classify([self._saved(pixels) for pixels in changed])
+        before, after = before.cpu(), after.cpu()
         seconds = (time.perf_counter() - started) / len(pictures)
         return [
             self._result(row, (originals[row], before[row]), (changed[row], after[row]), problem, seconds)
@@ -259,15 +205,26 @@ class _Job:
     def _classify(self, pictures: Sequence[Pixels]) -> Tensor:
         return classify_all(pictures, self.victim.model, self.options.resize, self.victim.any_size)
 
-    def _look(self, height: int, width: int) -> Callable[[Tensor], Tensor]:
+    @property
+    def _exact(self) -> bool:
+        """The attack's own passes are as good as those that files are judged by."""
+        return choose_dtype(self.victim.model.device, self.options.precision) == torch.float32
+
+    def _look(self, height: int, width: int) -> Look:
         card = self.victim.model.card
         frame = frame_for(height, width, card, self.options.resize, self.victim.any_size)
+        if frame.source == frame.place and frame.picture == frame.canvas:
+            return lambda pictures: pictures  # shown pixel by pixel: nothing to resample
         return lens(frame, card, self.victim.model.device)
+
+    def _opening(self, x: Tensor, look: Look) -> Opening:
+        leaf = x.clone().requires_grad_()
+        with torch.enable_grad():
+            return Opening(leaf, answer(self.victim.model, look(leaf), self.options.precision))
 
     def _problem(
         self,
         originals: Sequence[Pixels],
-        before: Tensor,
         targets: Sequence[int | None],
         masks: Sequence[NDArray[np.float32]] | None,
         progress: Progress,
@@ -275,23 +232,26 @@ class _Job:
     ) -> Problem:
         model, options = self.victim.model, self.options
         x = torch.cat([to_tensor(pixels, model.device) for pixels in originals])
-        label = before.argmax(1)
         wanted = None if targets[0] is None else torch.tensor([t or 0 for t in targets], device=x.device)
         norm = options.norm or self.spec.norms[0]
         eps = options.eps or (USUAL_EPS[norm] if self.spec.kind is Kind.bounded else math.inf)
         plain = self._look(*x.shape[2:])
         container = self.container
         look = plain if container is None else lambda pictures: plain(container(pictures))
+        opening = [self._opening(x, look)] if self.spec.opens and self._exact else []
+        before = opening[0].logits.detach() if opening else self._classify([self._saved(each) for each in originals])
+        best = Best(x, before.to(x.device))
         return Problem(
             model=model,
             x=x,
             look=look,
-            goal=Goal(label.to(x.device), wanted, confidence_of(options)),
+            goal=Goal(best.logits.argmax(1), wanted, confidence_of(options)),
             norm=norm,
             eps=eps,
             options=options,
             steps=options.steps or self.spec.steps,
-            best=Best(x),
+            best=best,
+            opening=opening,
             rows=torch.arange(len(x), device=x.device),
             mask=None if masks is None else torch.stack([torch.from_numpy(mask)[None] for mask in masks]).to(x),
             survive=tuple(self._worn(wear, container) for wear in self.wears),
@@ -340,6 +300,7 @@ class _Job:
             ssim=ssim(original, pixels),
             psnr=psnr(original, pixels),
             survived=survived,
+            sticker=self._sticker(row, pixels, problem),
             options=replace(self.options, norm=problem.norm, steps=problem.steps),
             norm=problem.norm,
             eps=problem.eps,
@@ -348,6 +309,15 @@ class _Job:
             backward=_share(problem.counts, "backward", len(problem.x)),
             seconds=seconds,
         )
+
+    def _sticker(self, row: int, pixels: Pixels, problem: Problem) -> Sticker | None:
+        spot = problem.best.spots.get(row)
+        if spot is None:
+            return None
+        cut = spot.of(to_tensor(pixels, problem.x.device)[0])
+        one = problem.only(torch.tensor([row], device=problem.x.device))
+        holds = holding(one, cut[None]) if self.options.patch_robust else None
+        return Sticker(to_pixels(cut), spot.top, spot.left, holds)
 
 
 def _view(logits: Tensor, goal: Goal, card: ModelCard, top_k: int) -> View:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cvtool.grids import strip
 
 if TYPE_CHECKING:
-    from cvtool.fool.service import FoolResult
+    from cvtool.fool.results import FoolResult
 
 Pixels = NDArray[np.float32]
 

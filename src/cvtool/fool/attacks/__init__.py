@@ -8,6 +8,7 @@ from cvtool.fool.attacks import (  # noqa: F401
     decoupled,
     deepfool,
     lagrangian,
+    patch,
     signs,
     sparse,
     square,

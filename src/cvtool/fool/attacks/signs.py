@@ -21,6 +21,7 @@ ASCENT_STEP = 0.25
     norms=(Norm.l2,),
     kind=Kind.minimal,
     steps=100,
+    opens=True,
     paper="CS231n, assignment 3; Szegedy et al. (2014), arXiv:1312.6199",
 )
 def ascent(problem: Problem) -> None:
@@ -28,7 +29,7 @@ def ascent(problem: Problem) -> None:
 
     Differs from the notes: the picture is clamped and rounded in every step, so that the saved file fools, too.
     """
-    x = problem.x.clone()
+    x = problem.x
     for _ in problem.rounds(problem.steps, "ascent"):
         seen = problem.climb(x, Goal.logit)
         step = problem.options.step_size or ASCENT_STEP
@@ -38,7 +39,12 @@ def ascent(problem: Problem) -> None:
 
 
 @attack(
-    "fgsm", norms=(Norm.linf, Norm.l2), kind=Kind.bounded, steps=1, paper="Goodfellow et al. (2015), arXiv:1412.6572"
+    "fgsm",
+    norms=(Norm.linf, Norm.l2),
+    kind=Kind.bounded,
+    steps=1,
+    opens=True,
+    paper="Goodfellow et al. (2015), arXiv:1412.6572",
 )
 def fgsm(problem: Problem) -> None:
     """One step as long as eps allows, along the sign of the gradient."""

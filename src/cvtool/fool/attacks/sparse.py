@@ -1,14 +1,10 @@
-"""Few pixels, changed as much as it takes: single ones, or a sticker."""
+"""Few pixels, changed as much as it takes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from cvtool.fool.attacks.decoupled import cosine
 from cvtool.fool.goal import Goal
 from cvtool.fool.options import Norm
 from cvtool.fool.problem import Problem
@@ -19,14 +15,21 @@ SHARE = 1 / 2000
 HALVINGS = 8
 
 
-@attack("jsma", norms=(Norm.l0,), kind=Kind.minimal, steps=200, paper="Papernot et al. (2016), arXiv:1511.07528")
+@attack(
+    "jsma",
+    norms=(Norm.l0,),
+    kind=Kind.minimal,
+    steps=200,
+    opens=True,
+    paper="Papernot et al. (2016), arXiv:1511.07528",
+)
 def jsma(problem: Problem) -> None:
     """Send the pixels that matter most to an end of their range, some at a time; take back those that were not needed.
 
     Differs from the paper: pixels are ranked one by one by gradient × room to move, since all pairs of pixels are too
     many for photographs, and several are changed at a time.
     """
-    x = problem.x.clone()
+    x = problem.x
     changed = torch.zeros_like(x[:, :1], dtype=torch.bool)
     count = max(1, round(SHARE * x[0, 0].numel()))
     for _ in problem.rounds(problem.steps, "jsma"):
@@ -62,27 +65,3 @@ def _take_back(problem: Problem, x: Tensor, worth: Tensor) -> None:
         kept = order < middle.view(-1, 1, 1, 1)
         reached = problem.ask(torch.where(kept, x, problem.x)).lead >= 0
         high, low = torch.where(reached, middle, high), torch.where(reached, low, middle)
-
-
-FIRST_STEP, LAST_STEP = 0.1, 0.01
-
-
-@attack("patch", norms=(Norm.l0,), kind=Kind.minimal, steps=200, paper="Brown et al. (2017), arXiv:1712.09665")
-def patch(problem: Problem) -> None:
-    """Any colours within one square, put where the gradient is strongest (or where the mask allows)."""
-    height, width = problem.x.shape[2:]
-    side = max(1, round(problem.options.patch * min(height, width)))
-    strength = problem.climb(problem.x, Goal.cross_entropy).gradient.abs().sum(1, keepdim=True)
-    sums = F.avg_pool2d(strength, side, stride=1)
-    place = sums.flatten(1).argmax(1)
-    top, left = place // sums.shape[3], place % sums.shape[3]
-    rows = torch.arange(height, device=place.device).view(1, 1, -1, 1) - top.view(-1, 1, 1, 1)
-    columns = torch.arange(width, device=place.device).view(1, 1, 1, -1) - left.view(-1, 1, 1, 1)
-    square = ((rows >= 0) & (rows < side) & (columns >= 0) & (columns < side)).to(problem.x)
-    within = replace(problem, mask=square if problem.mask is None else square * problem.mask)
-    x = within.box(torch.where(square > 0, 0.5, within.x))
-    for done in within.rounds(within.steps, "patch"):
-        gradient = within.climb(x, Goal.cross_entropy).gradient
-        step = cosine(done, within.steps, within.options.step_size or FIRST_STEP, LAST_STEP)
-        x = within.box(x + step * gradient.sign())
-    within.ask(x)
