@@ -1,7 +1,8 @@
 """Class visualisation judged by a network that took no part, against the notes' recipe and Lucent.
 
-    python benchmarks/visualize.py               # 40 classes; about an hour on two cores
-    python benchmarks/visualize.py --classes 4
+    python benchmarks/visualize.py               # 40 classes, an hour or two on two cores; goes on where it ended
+    python benchmarks/visualize.py --minutes 20
+    python benchmarks/visualize.py --table       # only prints what was measured
 
 The peer pins packages of its day, so it is installed without them:
 
@@ -11,7 +12,8 @@ Every contestant gets the same classes. Those on one network get as many gradien
 takes of all of its networks. The pictures are judged as they are saved, in 8 bits, by SqueezeNet 1.1: another
 architecture, whose weights the package `ndf` carries; and by the EfficientNets, which say less, as they are relatives
 where they are not the networks that were climbed. Energy above half of the Nyquist frequency is noise that natural
-pictures do not have.
+pictures do not have. Contestants take turns class by class, and the table counts the classes that all have done. Each
+row of results/visualize.jsonl is one picture; `load` says how busy the machine was: times count only when alone.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
+import json
 import os
 import pickle
 import platform
-import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -43,7 +46,7 @@ from cvtool.visualize_class.methods import METHODS
 from cvtool.visualize_class.options import ENSEMBLE, Method
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+RESULTS = ROOT / "benchmarks" / "results" / "visualize.jsonl"
 PHOTOS = ROOT / "assets" / "photos"
 SQUEEZENET = "ndf/example_models/weights/squeezenet_weights.pkl"
 CAFFE_MEAN = (104.0, 117.0, 123.0)  # blue, green, red: what the network was trained with
@@ -132,15 +135,6 @@ def lucent(model: Model, steps: int) -> Contestant:
     return make
 
 
-@dataclass
-class Score:
-    """What became of one contestant's pictures."""
-
-    ranks: dict[str, list[int]]
-    energies: list[float]
-    seconds: list[float]
-
-
 def high_energy(pixels: Pixels) -> float:
     """Share of the energy (without the mean) above half of the Nyquist frequency in either direction."""
     grey = pixels.mean(2)
@@ -160,24 +154,27 @@ def natural_energy() -> float:
     return float(np.mean(shares))
 
 
-def compete(name: str, make: Contestant, classes: Iterable[int], judges: list[Model], keep: Path | None) -> Score:
-    """Let one contestant make its pictures, and judge each as it is saved."""
-    score = Score({judge.card.name: [] for judge in judges}, [], [])
-    for index in classes:
-        started = time.perf_counter()
-        pixels = make(index)
-        score.seconds.append(time.perf_counter() - started)
-        pixels = (np.rint(pixels * 255) / np.float32(255)).astype(np.float32)
-        score.energies.append(high_energy(pixels))
-        for judge in judges:
-            logits = classify(pixels, judge, Resize.fit, any_size=False)
-            score.ranks[judge.card.name].append(int((logits > logits[index]).sum()) + 1)
-        told = ", ".join(f"{judge} {ranks[-1]}" for judge, ranks in score.ranks.items())
-        print(f"{name}, class {index}: {score.seconds[-1]:.1f} s, ranks {told}", file=sys.stderr)
-        if keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            (keep / f"{index}-{name.replace(' ', '-')}.png").write_bytes(encode_picture(pixels, "png"))
-    return score
+def rows() -> list[dict[str, Any]]:
+    """What was measured so far."""
+    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
+
+
+def measured(name: str, make: Contestant, index: int, judges: list[Model], keep: Path | None) -> dict[str, Any]:
+    """Let one contestant make a picture, and judge it as it is saved."""
+    load_before = os.getloadavg()[0]
+    started = time.perf_counter()
+    pixels = make(index)
+    seconds = time.perf_counter() - started
+    pixels = (np.rint(pixels * 255) / np.float32(255)).astype(np.float32)
+    ranks = {}
+    for judge in judges:
+        logits = classify(pixels, judge, Resize.fit, any_size=False)
+        ranks[judge.card.name] = int((logits > logits[index]).sum()) + 1
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        (keep / f"{index}-{name.replace(' ', '-')}.png").write_bytes(encode_picture(pixels, "png"))
+    row = {"contestant": name, "class": index, "ranks": ranks, "energy": round(high_energy(pixels), 4)}
+    return {**row, "seconds": round(seconds, 1), "threads": torch.get_num_threads(), "load": round(load_before, 1)}
 
 
 def chosen(count: int) -> list[int]:
@@ -189,37 +186,69 @@ def chosen(count: int) -> list[int]:
     return known + [(index + 1) % 1000 if index in known else index for index in spread]
 
 
-def table(count: int, keep: Path | None) -> str:
-    """All contestants, one after the other."""
+def gradients() -> int:
+    """Views × steps of our default, over all its networks."""
+    spec = METHODS[VisualizeOptions().method]
+    return spec.steps * spec.views
+
+
+def contestants(trio: list[Model]) -> dict[str, Contestant]:
+    """Who takes part."""
+    first, count = trio[:1], gradients()
+    return {
+        "cvtool, default": ours(trio),
+        "cvtool, one network": ours(first),
+        "cvtool, maco": ours(first, method=Method.maco, views=1, steps=count),
+        "the notes' recipe (cs231n)": ours(first, method=Method.cs231n, steps=count),
+        "lucent": lucent(trio[0], count),
+    }
+
+
+def measure(count: int, minutes: float, keep: Path | None) -> None:
+    """All contestants, class by class, but for what is in the results."""
+    end = time.monotonic() + 60 * minutes
     trio = [load(name) for name in ENSEMBLE]
     judges = [squeezenet(), *trio]
-    spec = METHODS[VisualizeOptions().method]
-    gradients = spec.steps * spec.views
-    contestants: dict[str, tuple[Contestant, str]] = {
-        "cvtool, default": (ours(trio), "lite0, lite1, lite2"),
-        "cvtool, one network": (ours(trio[:1]), "lite0"),
-        "cvtool, maco": (ours(trio[:1], method=Method.maco, views=1, steps=gradients), "lite0"),
-        "the notes' recipe (cs231n)": (ours(trio[:1], method=Method.cs231n, steps=gradients), "lite0"),
-        "lucent": (lucent(trio[0], gradients), "lite0"),
-    }
-    classes = chosen(count)
+    done = {(row["contestant"], row["class"]) for row in rows()}
+    for index in chosen(count):
+        for name, make in contestants(trio).items():
+            if (name, index) in done:
+                continue
+            if time.monotonic() > end:
+                return
+            row = measured(name, make, index, judges, keep)
+            RESULTS.parent.mkdir(exist_ok=True)
+            with RESULTS.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def table() -> str:
+    """The classes that all contestants have done."""
+    found: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
+    for row in rows():
+        found[row["contestant"]][row["class"]] = row
+    classes = sorted(set.intersection(*(set(each) for each in found.values()))) if found else []
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torch-lucent", "ndf"))
     lines = [
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores ({torch.get_num_threads()} threads), Python "
-        f"{platform.python_version()}, {packages}; {count} classes, {gradients} gradients each; energy above half "
-        f"Nyquist of natural pictures: {natural_energy():.1%}",
+        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, {packages}; "
+        f"{len(classes)} classes, {gradients()} gradients each; energy above half Nyquist of natural pictures: "
+        f"{natural_energy():.1%}",
         "",
-        "| contestant | climbs | SqueezeNet top-1 | top-5 | median rank | lite1 top-1 | lite2 top-1 | energy above "
-        "half Nyquist | s a class |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| contestant | SqueezeNet top-1 | top-5 | median rank | lite1 top-1 | lite2 top-1 | energy above half Nyquist "
+        "| s a class |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name, (make, climbs) in contestants.items():
-        score = compete(name, make, classes, judges, keep)
-        stranger, _, lite1, lite2 = (np.array(ranks) for ranks in score.ranks.values())
+    for name, each in found.items():
+        counted = [each[index] for index in classes]
+        stranger, lite1, lite2 = (
+            np.array([row["ranks"][judge] for row in counted])
+            for judge in ("squeezenet1_1", "efficientnet-lite1", "efficientnet-lite2")
+        )
+        energy, seconds = (np.mean([row[key] for row in counted]) for key in ("energy", "seconds"))
         lines.append(
-            f"| {name} | {climbs} | {np.mean(stranger == 1):.0%} | {np.mean(stranger <= 5):.0%} | "
-            f"{np.median(stranger):.0f} | {np.mean(lite1 == 1):.0%} | {np.mean(lite2 == 1):.0%} | "
-            f"{np.mean(score.energies):.1%} | {np.mean(score.seconds):.1f} |"
+            f"| {name} | {np.mean(stranger == 1):.0%} | {np.mean(stranger <= 5):.0%} | {np.median(stranger):.0f} | "
+            f"{np.mean(lite1 == 1):.0%} | {np.mean(lite2 == 1):.0%} | {energy:.1%} | {seconds:.1f} |"
         )
     return "\n".join(lines)
 
@@ -229,11 +258,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--classes", type=int, default=40, help="classes for each contestant")
     parser.add_argument("--keep", type=Path, default=None, help="a folder for all pictures")
+    parser.add_argument("--minutes", type=float, default=1e6)
+    parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
-    result = table(args.classes, args.keep)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "visualize.md").write_text(result + "\n")
-    print(result)
+    if not args.table:
+        measure(args.classes, args.minutes, args.keep)
+    print(table())
 
 
 if __name__ == "__main__":
