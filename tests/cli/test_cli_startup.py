@@ -15,7 +15,19 @@ import cvtool as package
 from cvtool.cli.main import app
 
 GROUP = typer.main.get_command(app)
-COMMANDS = dict(GROUP.commands)
+TOP = dict(GROUP.commands)
+
+
+def flattened(commands: dict[str, typer.core.TyperCommand], before: str = "") -> dict[str, typer.core.TyperCommand]:
+    """All commands by the words that call them, those of groups included."""
+    found = {}
+    for name, command in commands.items():
+        found[before + name] = command
+        found.update(flattened(getattr(command, "commands", {}), f"{before}{name} "))
+    return found
+
+
+COMMANDS = flattened(TOP)
 HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "av", "h5py"}
 
 
@@ -26,10 +38,13 @@ def processor_seconds() -> float:
 
 
 def test_the_commands() -> None:
-    assert set(COMMANDS) >= {"stylize", "models", "classes", "assets", "info"}
+    assert set(TOP) >= {"stylize", "models", "classes", "assets", "info"}
+    assert set(COMMANDS) >= {f"caption {name}" for name in ("describe", "train", "evaluate", "features", "check")}
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=lambda words: "-".join(words) or "cvtool")
+@pytest.mark.parametrize(
+    "words", [[], *(name.split() for name in COMMANDS)], ids=lambda words: "-".join(words) or "cvtool"
+)
 def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
     program = f"""
 import sys
@@ -58,7 +73,7 @@ def test_every_option_says_its_default(command: str, option: typer.core.TyperOpt
     record = option.get_help_record(typer.Context(COMMANDS[command]))
     assert record is not None
     assert option.help
-    assert re.search(r"\[default: .+\]", record[1]), record
+    assert re.search(r"\[required\]" if option.required else r"\[default: .+\]", record[1]), record
 
 
 @pytest.mark.parametrize(
@@ -86,7 +101,7 @@ def test_the_bare_command_shows_the_help(cvtool) -> None:
     bare = cvtool()
     assert bare.code == 0
     assert bare.out == cvtool("--help").out
-    for name in COMMANDS:
+    for name in TOP:
         assert re.search(rf"^  {name} ", bare.out, re.MULTILINE)
 
 

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 def info(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE", help="Pictures or checkpoints that cvtool wrote; '-' reads one from stdin."),
+        typer.Argument(
+            metavar="FILE",
+            help="Pictures, checkpoints or run directories that cvtool wrote; '-' reads one file from stdin.",
+        ),
     ],
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what made a picture or checkpoint.
+    """Show what made a picture, a checkpoint or a run.
 
     Its inputs, options and versions, and the command line that makes it again.
     """
@@ -63,7 +66,7 @@ def _read(given: Input) -> Provenance:
     from cvtool.provenance import read_provenance
 
     if given.path is not None:
-        return read_provenance(given.path)
+        return read_provenance(_checkpoint_of(given.path) if given.path.is_dir() else given.path)
     with tempfile.NamedTemporaryFile(prefix="cvtool-") as file:
         file.write(sys.stdin.buffer.read())
         file.flush()
@@ -71,6 +74,14 @@ def _read(given: Input) -> Provenance:
             return read_provenance(file.name)
         except BadInputError as error:
             raise BadInputError(str(error).replace(file.name, "stdin")) from error
+
+
+def _checkpoint_of(run: Path) -> Path:
+    """A run directory's best checkpoint so far, which knows what the run was asked for."""
+    for name in ("best.safetensors", "last.safetensors"):
+        if (run / name).is_file():
+            return run / name
+    raise BadInputError(f"'{run}' is a folder without a checkpoint. Give a picture, a checkpoint or a run directory.")
 
 
 def _rows(found: Provenance) -> list[tuple[str, str]]:

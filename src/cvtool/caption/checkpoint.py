@@ -1,0 +1,122 @@
+"""Captioners in safetensors files, with all that is needed to use them: words, shape, the network behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from cvtool.caption.decoder import Captioner
+from cvtool.caption.features import Pca
+from cvtool.caption.options import Cell, ModelOptions
+from cvtool.caption.vocabulary import Vocabulary
+from cvtool.errors import BadInputError, CvtoolError
+from cvtool.files import read_input, write_atomically
+
+_KEY = "caption"
+_PCA_MEAN, _PCA_COMPONENTS = "pca.mean", "pca.components"
+BUNDLED = "captioner.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A captioner and what it was made with.
+
+    Attributes:
+        captioner: on the CPU.
+        vocabulary: its words.
+        model: name of the network whose features it reads, or what else the features are called.
+        fingerprint: of that network and the way pictures enter it; features with another one do not fit.
+        longest: words in a caption it was trained on at most.
+        facts: metrics and the like, for people.
+        pca: what the network's features go through before the captioner reads them.
+    """
+
+    captioner: Captioner
+    vocabulary: Vocabulary
+    model: str
+    fingerprint: str
+    longest: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    pca: Pca | None = None
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint, note: str = "", dtype: torch.dtype = torch.float32) -> None:
+    """Write a checkpoint; `note` is the provenance that `cvtool info` shows, `dtype` the type weights are kept in."""
+    captioner = checkpoint.captioner
+    record = {
+        "options": asdict(captioner.options),
+        "channels": captioner.first.in_features,
+        "words": checkpoint.vocabulary.words,
+        "model": checkpoint.model,
+        "fingerprint": checkpoint.fingerprint,
+        "longest": checkpoint.longest,
+        "facts": dict(checkpoint.facts),
+    }
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in captioner.state_dict().items()}
+    if checkpoint.pca is not None:
+        tensors[_PCA_MEAN] = torch.from_numpy(checkpoint.pca.mean)
+        tensors[_PCA_COMPONENTS] = torch.from_numpy(checkpoint.pca.components)
+    metadata = {_KEY: json.dumps(record), **({"cvtool": note} if note else {})}
+    write_atomically(path, save_tensors(tensors, metadata))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read what `write_checkpoint` wrote; nothing in the file is run.
+
+    Raises:
+        BadInputError: missing, truncated, not a captioner, or its parts do not fit each other.
+    """
+    data = read_input(path)
+    try:
+        tensors = load_tensors(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        record = json.loads(header["__metadata__"][_KEY])
+        return _built(record, tensors)
+    except CvtoolError as error:
+        raise BadInputError(f"'{path}': {error}") from error
+    except (SafetensorError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+        raise BadInputError(
+            f"'{path}' is not a checkpoint of a captioner, or is broken. 'cvtool caption train' makes one."
+        ) from error
+    except RuntimeError as error:
+        raise BadInputError(f"'{path}': its weights do not fit the captioner it describes. Get it again.") from error
+
+
+def _built(record: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    vocabulary = Vocabulary(tuple(record["words"]))
+    if not all(isinstance(word, str) for word in vocabulary.words):
+        raise BadInputError("its vocabulary has words that are no text.")
+    pca = None
+    if _PCA_MEAN in tensors:
+        pca = Pca(tensors.pop(_PCA_MEAN).float().numpy(), tensors.pop(_PCA_COMPONENTS).float().numpy())
+    options = ModelOptions(**{**record["options"], "cell": Cell(record["options"]["cell"])})
+    expected = tensors["embed.weight"].shape[0]
+    if expected != len(vocabulary):
+        raise BadInputError(f"its vocabulary has {len(vocabulary)} words, its weights are for {expected}.")
+    layers = sum(name.startswith("cells.") and name.endswith(".weight_ih_l0") for name in tensors)
+    if options.layers != layers:  # checked first: what the header says could fill the memory
+        raise BadInputError(f"it should have {options.layers} layers, its weights are for {layers}.")
+    if int(record["longest"]) < 1:
+        raise BadInputError("it says that its captions have no words.")
+    with torch.device("meta"):
+        captioner = Captioner(options, len(vocabulary), int(record["channels"]))
+    captioner.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    captioner.eval().requires_grad_(False)
+    return Checkpoint(
+        captioner,
+        vocabulary,
+        str(record["model"]),
+        str(record["fingerprint"]),
+        int(record["longest"]),
+        dict(record["facts"]),
+        pca,
+    )

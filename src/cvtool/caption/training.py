@@ -1,0 +1,301 @@
+"""Training of captioners: teacher forcing on people's captions, then self-critical on CIDEr-D."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cvtool.caption.batches import Corpus, batches, padded
+from cvtool.caption.decoder import Captioner
+from cvtool.caption.decoding import draw
+from cvtool.caption.evaluation import captions_of, loss_of, metrics_of, perplexity
+from cvtool.caption.losses import log_probabilities, self_critical_loss, temporal_softmax_loss
+from cvtool.caption.metrics import CiderD, Metrics
+from cvtool.caption.options import Decode, DecodeOptions, TrainOptions
+from cvtool.caption.vocabulary import END, NULL, START, Vocabulary
+from cvtool.errors import CvtoolError
+from cvtool.progress import Progress, Step, Stop, never, silent
+from cvtool.tensors import autocast, seeded
+
+
+@dataclass
+class Position:
+    """Where a run is; with the weights and the optimiser's state, all that is needed to go on exactly.
+
+    Attributes:
+        epoch: that is running, from 0; the self-critical ones follow the others.
+        batch: of the epoch that comes next.
+        best: the best CIDEr-D so far.
+        best_epoch: that had it.
+        sums: of losses and words of the running epoch.
+        seconds: spent so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    best: float = -1.0
+    best_epoch: int = -1
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to.
+
+    Attributes:
+        epoch, step: counted from 1.
+        phase: ``words`` or ``self-critical``.
+        loss: mean per caption, as the notes define it; of the self-critical epochs the mean reward, negative.
+        perplexity: of a word on the development split, by teacher forcing.
+        metrics: of greedy captions on the development split.
+        seconds: since the start of the run.
+        tokens_per_second: of training alone.
+        is_best: no epoch had a better CIDEr-D.
+    """
+
+    epoch: int
+    step: int
+    phase: str
+    loss: float
+    perplexity: float
+    metrics: Metrics
+    seconds: float
+    tokens_per_second: float
+    is_best: bool
+
+
+class Trainer:
+    """One run: it can be stopped after any step, saved, and continued to the same end.
+
+    Randomness comes from the seed, the epoch and the step alone, so the position is all the random state there is.
+    """
+
+    def __init__(
+        self, captioner: Captioner, corpus: Corpus, development: Corpus, vocabulary: Vocabulary, options: TrainOptions
+    ) -> None:
+        self.captioner, self.corpus, self.development = captioner, corpus, development
+        self.vocabulary, self.options = vocabulary, options
+        self.position = Position()
+        self.optimizer = torch.optim.AdamW(_groups(captioner, options.decay), lr=options.rate, betas=(0.9, 0.98))
+        self.device = next(captioner.parameters()).device
+        self._best: dict[str, Tensor] = {}
+        self._cider: CiderD | None = None
+
+    @property
+    def epochs(self) -> int:
+        """In all, self-critical ones included."""
+        return self.options.epochs + self.options.scst
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one pass over the training split."""
+        return math.ceil(len(self.corpus) / self.options.batch)
+
+    def run(
+        self,
+        *,
+        on_epoch: Callable[[Epoch], None],
+        on_step: Callable[[], None] = lambda: None,
+        after_epoch: Callable[[], None] = lambda: None,
+        progress: Progress = silent,
+        stop: Stop = never,
+    ) -> bool:
+        """Train to the end; False when `stop` ended it before. `on_step` and `after_epoch` may save.
+
+        Raises:
+            CvtoolError: the loss is not finite.
+        """
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            while self.position.epoch < self.epochs:
+                if not self._epoch(on_step, progress, stop):
+                    return False
+                on_epoch(self._judge())
+                self._advance()
+                after_epoch()
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """All that `load_state` needs to go on exactly: tensors, numbers and texts."""
+        return {
+            "captioner": self.captioner.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": asdict(self.position),
+            "best": self._best,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.captioner.load_state_dict(state["captioner"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.position = Position(**deepcopy(state["position"]))
+        self._best = dict(state["best"])
+
+    def _advance(self) -> None:
+        """To the next epoch; over to the self-critical ones, with the best weights, when patience is at an end."""
+        position, options = self.position, self.options
+        position.epoch += 1
+        position.batch, position.sums = 0, {}
+        out_of_patience = position.epoch - 1 - position.best_epoch >= options.patience
+        if position.epoch < options.epochs and out_of_patience:
+            position.epoch = options.epochs
+        if position.epoch == options.epochs and self._best:
+            self.captioner.load_state_dict(self._best)
+
+    def _epoch(self, on_step: Callable[[], None], progress: Progress, stop: Stop) -> bool:
+        position, options = self.position, self.options
+        critical = position.epoch >= options.epochs
+        plan = batches(self.corpus, options.batch, options.seed, position.epoch)
+        stage = f"epoch {position.epoch + 1}" + (", self-critical" if critical else "")
+        self.captioner.train()
+        while position.batch < len(plan):
+            if stop():
+                return False
+            start = time.perf_counter()
+            seed = int(np.random.SeedSequence([options.seed, position.epoch, position.batch]).generate_state(1)[0])
+            torch.manual_seed(seed)
+            numbers = plan[position.batch]
+            facts = self._learn(numbers, seed, critical=critical)
+            if not math.isfinite(facts["loss"]):
+                raise CvtoolError(f"Training went wrong: the loss is {facts['loss']}. Start again with a lower rate.")
+            position.batch += 1
+            elapsed = time.perf_counter() - start
+            position.seconds += elapsed
+            for key, value in {**facts, "seconds": elapsed}.items():
+                position.sums[key] = position.sums.get(key, 0.0) + value
+            progress(Step(stage, position.batch, len(plan), {"loss": facts["loss"] / facts["captions"]}))
+            on_step()
+        return True
+
+    def _learn(self, numbers: Sequence[int], seed: int, *, critical: bool) -> dict[str, float]:
+        """One step on some pictures → their loss (or negative reward), captions and tokens, each summed."""
+        loss, facts = self._critical_step(numbers, seed) if critical else self._step(numbers, seed)
+        if not math.isfinite(loss.item()):
+            return {**facts, "loss": loss.item()}  # nothing can be learned from it
+        options, position = self.options, self.position
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(position.epoch * self.steps_per_epoch + position.batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.captioner.parameters(), options.clip)
+        self.optimizer.step()
+        return facts
+
+    def _features(self, numbers: Sequence[int], flipped: bool) -> Tensor:
+        rows = [self.corpus.rows[number] for number in numbers]
+        return torch.from_numpy(self.corpus.features.read(rows, flipped)).to(self.device).float()
+
+    def _step(self, numbers: Sequence[int], seed: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of people's captions of some pictures."""
+        flipped = self.corpus.features.can_flip and seed % 2 == 1
+        words = torch.from_numpy(padded([self.corpus.captions[number] for number in numbers])).to(self.device)
+        given, right = words[..., :-1], words[..., 1:]
+        mask = right != NULL
+        captions = int(mask.any(-1).sum())
+        with autocast(self.device, self.options.precision):
+            seen = self.captioner.see_pictures(self._features(numbers, flipped))
+            given = self._mixed(seen, given, mask)
+            x, _, _ = self.captioner(seen, given)
+            scores = self.captioner.score(x[mask])
+        loss = temporal_softmax_loss(scores, right[mask], captions, self.options.smoothing)
+        return loss, {"loss": loss.item() * captions, "captions": captions, "tokens": int(mask.sum())}
+
+    def _mixed(self, seen: object, given: Tensor, mask: Tensor) -> Tensor:
+        """Some of the given words replaced by the network's own (Bengio et al. 2015, arXiv:1506.03099).
+
+        Differs: all at once, drawn after a first pass over the right words (Mihaylova & Martins 2019,
+        arXiv:1906.07651), so that the fused cells need not stop at every word.
+        """
+        share = self.options.scheduled * self.position.epoch / max(self.options.epochs - 1, 1)
+        if share <= 0:
+            return given
+        with torch.no_grad():
+            x, _, _ = self.captioner(seen, given)
+            own = torch.distributions.Categorical(logits=self.captioner.score(x).float()).sample()  # type: ignore[no-untyped-call]
+        shifted = torch.cat([given[..., :1], own[..., :-1]], -1)
+        replace = (torch.rand(given.shape, device=given.device) < share) & mask
+        replace[..., 0] = False  # <START> is always right
+        return torch.where(replace, shifted, given)
+
+    def _critical_step(self, numbers: Sequence[int], seed: int) -> tuple[Tensor, dict[str, float]]:
+        """The self-critical loss of captions drawn for some pictures."""
+        options = self.options
+        features = self._features(numbers, self.corpus.features.can_flip and seed % 2 == 1)
+        self.captioner.eval()
+        with torch.no_grad(), autocast(self.device, options.precision):
+            seen = self.captioner.see_pictures(features)
+            words = draw(self.captioner, seen, options.scst_samples, options.longest, seeded(seed, self.device))
+        self.captioner.train()
+        rewards = torch.tensor(self._rewards(numbers, words), device=self.device)
+        start = torch.full_like(words[..., :1], START)
+        with autocast(self.device, options.precision):
+            x, _, _ = self.captioner(self.captioner.see_pictures(features), torch.cat([start, words[..., :-1]], -1))
+            logs = log_probabilities(self.captioner.score(x), words)
+        loss = self_critical_loss(logs.sum(-1), rewards)
+        drawn = words.shape[0] * words.shape[1]
+        return loss, {"loss": -float(rewards.sum()), "captions": drawn, "tokens": int((words != NULL).sum())}
+
+    def _rewards(self, numbers: Sequence[int], words: Tensor) -> list[list[float]]:
+        """CIDEr-D of drawn captions (N, K, T) against people's; <END> counts as a word, so that captions end."""
+        if self._cider is None:
+            known = zip(self.corpus.names, self.corpus.captions, strict=True)
+            self._cider = CiderD({name: [tuple(caption[1:].tolist()) for caption in each] for name, each in known})
+        return [
+            [self._cider.score(self.corpus.names[number], _until_end(row)) for row in each]
+            for number, each in zip(numbers, words.tolist(), strict=True)
+        ]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        options = self.options
+        total = options.epochs * self.steps_per_epoch
+        if step >= total:
+            return options.scst_rate * min(1.0, (step - total + 1) / max(options.warmup, 1))
+        if step < options.warmup:
+            return options.rate * (step + 1) / options.warmup
+        return options.rate * (0.55 + 0.45 * math.cos(math.pi * step / total))
+
+    def _judge(self) -> Epoch:
+        """Caption the development split and keep account."""
+        position, sums = self.position, self.position.sums
+        start = time.perf_counter()
+        self.captioner.eval()
+        greedy = DecodeOptions(decode=Decode.greedy, longest=self.options.longest)
+        captions = captions_of(self.captioner, self.development, greedy, self.device, self.options.precision)
+        metrics = metrics_of(captions, self.development, self.vocabulary)
+        loss, words = loss_of(self.captioner, self.development, self.device, self.options.precision)
+        position.seconds += time.perf_counter() - start
+        is_best = metrics.cider > position.best
+        if is_best:
+            position.best, position.best_epoch = metrics.cider, position.epoch
+            self._best = {name: tensor.detach().clone() for name, tensor in self.captioner.state_dict().items()}
+        return Epoch(
+            position.epoch + 1,
+            position.epoch * self.steps_per_epoch + position.batch,
+            "self-critical" if position.epoch >= self.options.epochs else "words",
+            sums["loss"] / sums["captions"],
+            perplexity(loss, words),
+            metrics,
+            position.seconds,
+            sums["tokens"] / sums["seconds"],
+            is_best,
+        )
+
+
+def _groups(captioner: Captioner, decay: float) -> list[dict[str, Any]]:
+    """Weights decay, biases do not."""
+    weights = [parameter for parameter in captioner.parameters() if parameter.ndim > 1]
+    rest = [parameter for parameter in captioner.parameters() if parameter.ndim <= 1]
+    return [{"params": weights, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def _until_end(row: list[int]) -> list[int]:
+    return row[: row.index(END) + 1] if END in row else row

@@ -1,0 +1,126 @@
+"""Data sets on the command line: the options around them, and what happens when they are broken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cvtool.cli.console import Console
+from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.errors import BadInputError, Interrupted
+
+if TYPE_CHECKING:
+    from cvtool.caption.datasets import CaptionData, CaptionedPicture
+    from cvtool.caption.features import FeatureFile
+
+SHOWN = 10
+"""Problems that are listed; of the others only the number is told."""
+
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="SPEC",
+        help="flickr8k:DIR, coco:DIR, cs231n:DIR, jsonl:FILE, folder:DIR, or a path whose contents tell.",
+    ),
+]
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file", metavar="FILE", show_default="the data set's own", help="Karpathy's JSON with other splits."
+    ),
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", show_default="off", help="Go on without pictures that cannot be used.")
+]
+
+
+def checked(spec: str, split_file: Path | None, console: Console, *, skip_bad: bool, decode: bool) -> CaptionData:
+    """A data set without problems.
+
+    Args:
+        spec: as ``--data`` takes it.
+        split_file: other splits.
+        console: hears what is wrong.
+        skip_bad: leave out what is wrong instead of giving up.
+        decode: open every picture; slow for large sets.
+
+    Raises:
+        BadInputError: it cannot be read, or has problems that are not to be skipped.
+    """
+    from cvtool.caption.datasets import problems, read_captions, without
+
+    data = read_captions(spec, split_file=split_file)
+    with console.progress() as progress:
+        found = problems(data, decode=decode, progress=progress)
+    if not found:
+        return data
+    for each in found[:SHOWN]:
+        console.error(str(each)) if not skip_bad else console.warn(str(each))
+    left = f" ({len(found) - SHOWN} more are not listed)" if len(found) > SHOWN else ""
+    if not skip_bad:
+        raise BadInputError(f"'{spec}' has {len(found)} problems{left}. Mend them, or go on without with --skip-bad.")
+    rest = without(data, found)
+    gone = len(data.pictures) - len(rest.pictures)
+    console.warn(f"{gone} of {len(data.pictures)} pictures are left out{left}.")
+    return rest
+
+
+def complete_features(
+    pictures: Sequence[CaptionedPicture],
+    path: Path,
+    console: Console,
+    *,
+    model: str,
+    weights: Path | None,
+    device: str,
+    precision: str,
+    spatial: bool,
+    flipped: bool,
+    components: int = 0,
+    skip_bad: bool = False,
+    again: str = "the same command goes on",
+) -> FeatureFile:
+    """The file of features with all these pictures in it; those it lacks are computed and added.
+
+    A file that exists keeps the kinds of features it has, and they decide what is added.
+
+    Raises:
+        BadInputError: the file is broken or of another network, or a picture cannot be read.
+        Interrupted: by Ctrl-C; what was computed is kept.
+    """
+    from cvtool.caption.extractor import Extractor, compute_features
+    from cvtool.caption.features import read_features
+    from cvtool.models.loader import load
+    from cvtool.tensors import choose_device
+
+    extractor = Extractor(load(model, device=choose_device(device), weights=weights), precision=precision)
+    if path.exists():
+        present = read_features(path, fingerprint=extractor.origin.fingerprint)
+        spatial, flipped = present.has_spatial, present.can_flip
+    with stop_on_interrupt(lambda: console.say("stopping after this batch …")) as stop:
+        stopped = False
+
+        def asked() -> bool:
+            nonlocal stopped
+            stopped = stopped or stop()
+            return stopped
+
+        with console.progress() as progress:
+            file = compute_features(
+                pictures,
+                extractor,
+                path,
+                spatial=spatial,
+                flipped=flipped,
+                components=components,
+                skip=(lambda problem: console.warn(str(problem))) if skip_bad else None,
+                progress=progress,
+                stop=asked,
+            )
+    if stopped:
+        raise Interrupted(f"Stopped; '{path}' holds {len(file.names)} pictures; {again}.")
+    return file

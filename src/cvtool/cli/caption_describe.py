@@ -1,0 +1,267 @@
+"""``cvtool caption describe``: what pictures show, in words."""
+
+from __future__ import annotations
+
+import json as json_format
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cvtool import __version__
+from cvtool.caption.options import Decode, DecodeOptions, Engine
+from cvtool.cli import options as shared
+from cvtool.cli.batch import for_each
+from cvtool.cli.console import Console
+from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
+from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
+from cvtool.cli.reading import Done, Read, Reading, read_flat
+from cvtool.cli.repeat import command_line
+from cvtool.errors import UsageError
+from cvtool.files import write_atomically
+
+if TYPE_CHECKING:
+    from cvtool.caption.service import Describer, Description
+
+DEFAULTS = DecodeOptions()
+WORTH_FOLDING = 10
+"""Pictures from which on a faster copy of the network pays."""
+TOGETHER = 32
+"""Pictures read before they are described."""
+
+
+def describe(
+    context: typer.Context,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            show_default="the bundled one",
+            help="Captioner, as 'caption train' writes it.",
+        ),
+    ] = None,
+    decode: Annotated[
+        Decode,
+        typer.Option(
+            "--decode", help="Take the likeliest next word, search for the likeliest caption, or draw at random."
+        ),
+    ] = DEFAULTS.decode,
+    beam: Annotated[
+        int, typer.Option("--beam", metavar="N", min=1, max=100, help="Beginnings kept by the search.")
+    ] = DEFAULTS.beam,
+    length_penalty: Annotated[
+        float,
+        typer.Option(
+            "--length-penalty", metavar="P", min=0, help="The search divides log probabilities by words to this power."
+        ),
+    ] = DEFAULTS.length_penalty,
+    candidates: Annotated[
+        int, typer.Option("-n", "--candidates", metavar="N", min=1, max=100, help="Captions a picture.")
+    ] = DEFAULTS.candidates,
+    temperature: Annotated[
+        float, typer.Option("--temperature", metavar="T", min=0.01, help="Of drawing: below 1 is more careful.")
+    ] = DEFAULTS.temperature,
+    top_k: Annotated[
+        int, typer.Option("--top-k", metavar="K", min=0, help="Draw from the K likeliest words; 0 is all.")
+    ] = DEFAULTS.top_k,
+    top_p: Annotated[
+        float,
+        typer.Option("--top-p", metavar="P", min=0, max=1, help="Draw from the likeliest words that share P."),
+    ] = DEFAULTS.top_p,
+    prefix: Annotated[
+        str, typer.Option("--prefix", metavar="TEXT", show_default="none", help="Words that captions begin with.")
+    ] = "",
+    longest: Annotated[
+        int, typer.Option("--max-length", metavar="N", min=1, max=100, help="Words in a caption at most.")
+    ] = DEFAULTS.longest,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            "--attention",
+            metavar="FILE",
+            show_default="none",
+            help="Also draw where the captioner looked for each word; a folder for several pictures.",
+        ),
+    ] = None,
+    words: Annotated[
+        bool, typer.Option("--words", show_default="off", help="Also say how likely each word was.")
+    ] = False,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="Code of the recurrent part: torch, or the readable NumPy one.")
+    ] = Engine.torch,
+    recursive: shared.Recursive = False,
+    weights: shared.Weights = None,
+    device: shared.Device = "auto",
+    precision: shared.PrecisionOption = shared.Precision.auto,
+    seed: shared.Seed = DEFAULTS.seed,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default="stdout",
+            help="Write the captions as JSON lines {image, caption}, as 'caption evaluate --hypotheses' reads them.",
+        ),
+    ] = None,
+    format: shared.FormatOption = None,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Say in words what pictures show."""
+    console = Console(json=json, quiet=quiet, verbose=verbose)
+    if decode is Decode.greedy and candidates > 1:
+        raise UsageError("--decode greedy finds one caption. Use beam or sample for several --candidates.")
+    inputs = expand(images, recursive=recursive)
+    refuse_second_stdin(inputs)
+    files = paths_of(inputs)
+    if output is not None:
+        check_writable(output, [*files, *([checkpoint] if checkpoint else [])], "--output")
+    sheets: Sequence[Destination | None] = [None] * len(inputs)
+    if attention is not None:
+        names = [result_name(given.stem, "attention") for given in inputs]
+        sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json)
+    options = DecodeOptions(
+        decode=decode,
+        beam=beam,
+        length_penalty=length_penalty,
+        candidates=candidates,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        longest=longest,
+        seed=seed,
+    )
+    work = Describing(
+        context, console, options, prefix, checkpoint, weights, device, precision.value, engine, words, tuple(inputs),
+        tuple(sheets),
+    )  # fmt: skip
+    if len(inputs) > 1:
+        _ = work.describer  # what is wrong with the captioner is told once, not for every picture
+    try:
+        for_each(inputs, work.describe, command="caption describe", console=console)
+    finally:
+        if output is not None and work.lines:
+            write_atomically(output, "".join(line + "\n" for line in work.lines).encode("ascii"))
+
+
+@dataclass(eq=False)
+class Describing:
+    """Describes one picture after the other, computing many together."""
+
+    context: typer.Context
+    console: Console
+    options: DecodeOptions
+    prefix: str
+    checkpoint: Path | None
+    weights: Path | None
+    device: str
+    precision: str
+    engine: Engine
+    words: bool
+    inputs: tuple[Input, ...]
+    sheets: tuple[Destination | None, ...]
+    lines: list[str] = field(default_factory=list)
+
+    @cached_property
+    def describer(self) -> Describer:
+        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        from cvtool.caption.checkpoint import read_checkpoint
+        from cvtool.caption.service import Describer, bundled_checkpoint
+        from cvtool.tensors import choose_device
+
+        found = bundled_checkpoint() if self.checkpoint is None else read_checkpoint(self.checkpoint)
+        return Describer.of(found, device=choose_device(self.device), weights=self.weights, precision=self.precision)
+
+    @cached_property
+    def _decode(self) -> DecodeOptions:
+        from dataclasses import replace
+
+        return replace(self.options, prefix=self.describer.prefix(self.prefix))
+
+    @cached_property
+    def _reading(self) -> Reading[Description]:
+        return Reading(self.inputs, self._compute, read_flat)
+
+    def describe(self, given: Input) -> None:
+        """Describe one picture and say it.
+
+        Raises:
+            CvtoolError: as reading, loading and writing raise them.
+        """
+        done = self._reading.take(TOGETHER)
+        assert done is not None
+        sheet = self.sheets[done.number]
+        self._report(given, done.answer, sheet)
+        if sheet is not None:
+            self._draw(sheet, given, done)
+
+    def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[Description]:
+        from cvtool.caption.service import describe
+
+        with self.console.progress() as progress:
+            return describe(
+                [picture.pixels for picture in pictures],
+                self.describer,
+                self._decode,
+                engine=self.engine,
+                progress=progress,
+            )
+
+    def _report(self, given: Input, found: Description, sheet: Destination | None) -> None:
+        best = found.best
+        self.lines.append(json_format.dumps({"image": given.name, "caption": best.caption}))
+        self.console.result(
+            "caption describe",
+            input=given.name,
+            output=None if sheet is None or sheet.path is None else str(sheet.path),
+            model=self.describer.checkpoint.model,
+            device=str(self.describer.device),
+            seed=self.options.seed,
+            seconds=round(found.seconds, 3),
+            caption=best.caption,
+            log_probability=best.log_probability,
+            tokens=[
+                {"word": word, "probability": probability}
+                for word, probability in zip(best.words, best.probabilities, strict=True)
+            ],
+            candidates=[
+                {"caption": each.caption, "log_probability": each.log_probability} for each in found.candidates
+            ],
+        )
+        if self.console.json or (sheet is not None and sheet.path is None):
+            return
+        several = len(self.inputs) > 1
+        for each in found.candidates:
+            self.console.line(f"{given.name}\t{each.caption}" if several else each.caption)
+            if self.words:
+                pairs = zip(each.words, each.probabilities, strict=True)
+                self.console.line("  " + "  ".join(f"{word} {probability:.2f}" for word, probability in pairs))
+
+    def _draw(self, sheet: Destination, given: Input, done: Done[Description]) -> None:
+        from cvtool.caption.views import attention_sheet
+        from cvtool.images import encode_picture
+        from cvtool.provenance import Provenance
+
+        found = done.answer
+        if found.attention is None:
+            raise UsageError("This captioner has no attention, so it looks nowhere. Leave out --attention.")
+        note = Provenance(
+            command="caption describe",
+            version=__version__,
+            command_line=command_line(self.context, [given.lasting_name]),
+            options={"prefix": self.prefix, **vars(self.options)},
+            inputs=({"path": given.lasting_name, "sha256": done.picture.digest},),
+            model=self.describer.checkpoint.model,
+            device=str(self.describer.device),
+            seed=self.options.seed,
+        ).to_json()
+        drawn = attention_sheet(done.picture.pixels, found.attention, found.best.caption.split())
+        sheet.write(encode_picture(drawn, sheet.format.value, note=note), self.console)

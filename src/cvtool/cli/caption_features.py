@@ -1,0 +1,79 @@
+"""``cvtool caption features``: what a network sees in the pictures of a data set, kept in an HDF5 file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cvtool.cli import options as shared
+from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked, complete_features
+from cvtool.cli.console import Console
+from cvtool.models.cards import DEFAULT_MODEL
+
+
+def features(
+    data: DataOption,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.h5", help="File to write, or to add what it lacks to.")
+    ],
+    split_file: SplitFile = None,
+    spatial: Annotated[
+        bool, typer.Option("--spatial/--pooled", help="Keep the features of every place, which attention needs.")
+    ] = True,
+    flipped: Annotated[
+        bool, typer.Option("--flip/--no-flip", help="Also keep those of the mirror images, to train on.")
+    ] = True,
+    components: Annotated[
+        int,
+        typer.Option("--pca", metavar="K", min=0, help="Train on K principal components of them; 0 on all features."),
+    ] = 0,
+    skip_bad: SkipBad = False,
+    model: Annotated[str, shared.model_option()] = DEFAULT_MODEL,
+    weights: shared.Weights = None,
+    device: shared.Device = "auto",
+    precision: shared.PrecisionOption = shared.Precision.auto,
+    json: shared.Json = False,
+    quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
+    debug: shared.Debug = False,
+) -> None:
+    """Compute the features of a data set's pictures once, for any number of trainings.
+
+    Can be stopped and started again: only pictures that the file lacks are computed.
+    """
+    console = Console(json=json, quiet=quiet, verbose=verbose)
+    started = time.perf_counter()
+    decode = skip_bad or not output.exists()
+    pictures = checked(data, split_file, console, skip_bad=skip_bad, decode=decode).pictures
+    file = complete_features(
+        pictures,
+        output,
+        console,
+        model=model,
+        weights=weights,
+        device=device,
+        precision=precision.value,
+        spatial=spatial,
+        flipped=flipped,
+        components=components,
+        skip_bad=skip_bad,
+    )
+    seconds = time.perf_counter() - started
+    origin = file.origin
+    console.result(
+        "caption features",
+        input=data,
+        output=str(output),
+        model=origin.model,
+        seconds=round(seconds, 1),
+        images=len(file.names),
+        channels=origin.channels,
+        places=list(origin.places) if file.has_spatial else None,
+        fingerprint=origin.fingerprint,
+        size_mb=round(output.stat().st_size / 1e6, 1),
+    )
+    if not json:
+        console.line(f"{output}: {len(file.names)} pictures, {origin.channels} features, {seconds:.0f} s")

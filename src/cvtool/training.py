@@ -1,0 +1,169 @@
+"""What every training run shares: its directory, and checkpoints from which it goes on exactly.
+
+    run/config.json        all options, versions, the fingerprint of the data
+        metrics.jsonl      one line per epoch (or log interval)
+        last.safetensors   the weights now, with everything needed to use them
+        best.safetensors   the weights that measured best
+        state.pt           weights, optimiser and position: what --resume reads (tensors and numbers, no code)
+
+Every file is written whole or not at all. The state says how many lines of metrics belong to it, so a run that was
+killed between two files goes on from the state alone.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cvtool.errors import BadInputError, CvtoolError, UsageError
+from cvtool.files import read_input, write_atomically
+
+CONFIG, METRICS, LAST, BEST, STATE = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt"
+LOCK = ".lock"
+SAVE_SECONDS = 60.0
+"""Between two states on disk within an epoch."""
+
+
+@dataclass
+class RunDirectory:
+    """The directory of one run.
+
+    Attributes:
+        path: of the directory.
+        lines: of metrics written so far.
+    """
+
+    path: Path
+    lines: int = 0
+    _saved: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def create(cls, path: Path, *, overwrite: bool = False) -> RunDirectory:
+        """An empty directory for a new run.
+
+        Raises:
+            UsageError: it holds something already, or another run is at work in it.
+            CvtoolError: it cannot be made.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            full = any(each.name != LOCK for each in path.iterdir())
+        except OSError as error:
+            raise CvtoolError(f"'{path}' cannot be used as a run directory: {error.strerror}.") from error
+        if full and not overwrite:
+            raise UsageError(f"'{path}' is not empty. Continue with --resume, start again with --overwrite.")
+        run = cls(path)
+        with run.locked():
+            for name in (STATE, METRICS, CONFIG, LAST, BEST):
+                (path / name).unlink(missing_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """The directory of a run that has begun.
+
+        Raises:
+            BadInputError: there is no run in it.
+        """
+        if not (path / CONFIG).is_file():
+            raise BadInputError(f"'{path}' holds no run to resume: there is no {CONFIG}. Start one without --resume.")
+        return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else may train in the directory meanwhile; the system lets go of the lock when the process ends.
+
+        Raises:
+            UsageError: somebody does.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows has no such locks; two runs in one directory are the user's affair there
+            yield
+            return
+        with open(self.path / LOCK, "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UsageError(f"Another run is at work in '{self.path}'. Wait for it, or use another -o.") from error
+            try:
+                yield
+            finally:
+                (self.path / LOCK).unlink(missing_ok=True)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Keep what the run was asked for."""
+        write_atomically(self.path / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """What the run was asked for.
+
+        Raises:
+            BadInputError: the file is broken.
+        """
+        try:
+            found = json.loads(read_input(self.path / CONFIG))
+        except (ValueError, RecursionError) as error:
+            raise BadInputError(f"'{self.path / CONFIG}' is broken. Start again with --overwrite.") from error
+        if not isinstance(found, dict):
+            raise BadInputError(f"'{self.path / CONFIG}' is not a run's configuration. Start again with --overwrite.")
+        return found
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Add a line to the metrics."""
+        with open(self.path / METRICS, "a", encoding="ascii") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.lines += 1
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last state is old enough to write another."""
+        return time.monotonic() - self._saved >= SAVE_SECONDS
+
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Write what `load_state` reads: a mapping of tensors, numbers, texts, lists and mappings."""
+        buffer = io.BytesIO()
+        torch.save({"lines": self.lines, "state": dict(state)}, buffer)
+        write_atomically(self.path / STATE, buffer.getvalue())
+        self._saved = time.monotonic()
+
+    def load_state(self) -> dict[str, Any] | None:
+        """The last state, and metrics cut to what it knows; None when the run was killed before the first.
+
+        Raises:
+            BadInputError: the file is broken.
+        """
+        if not (self.path / STATE).exists():
+            self._cut_metrics(0)
+            return None
+        try:
+            with warnings.catch_warnings():  # torch's guesses about a broken file
+                warnings.simplefilter("ignore")
+                found = torch.load(io.BytesIO(read_input(self.path / STATE)), weights_only=True, map_location="cpu")
+                lines, state = int(found["lines"]), dict(found["state"])
+        except CvtoolError:
+            raise
+        except Exception as error:  # torch's reader meets broken files with whatever its code runs into
+            raise BadInputError(
+                f"'{self.path / STATE}' is broken or no state of a run. Start again with --overwrite."
+            ) from error
+        self._cut_metrics(lines)
+        return state
+
+    def _cut_metrics(self, lines: int) -> None:
+        path = self.path / METRICS
+        kept = path.read_text("ascii").splitlines(keepends=True)[:lines] if path.exists() else []
+        write_atomically(path, "".join(kept).encode("ascii"))
+        self.lines = len(kept)

@@ -1,0 +1,529 @@
+"""``cvtool caption`` from words to files: train, evaluate, describe, keep features, stop and go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import piped
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import cvtool.cli.main as program
+from cvtool.bundled import asset_folder
+from cvtool.caption.checkpoint import BUNDLED, read_checkpoint
+from cvtool.caption.features import read_features
+from cvtool.caption.training import Trainer
+
+COMMON = {"command", "input", "output", "model", "device", "seed", "seconds", "version"}
+METRICS = {"bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"}
+COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
+SHAPE = ("--hidden", 32, "--embedding", 16, "--dropout", 0.1, "--threshold", 1, "--max-length", 8)
+LEARNING = ("--epochs", 10, "--batch", 4, "--rate", 0.02, "--warmup", 2, "--patience", 99)
+CRITICAL = ("--scst", 1, "--scst-rate", "1e-4", "--scst-samples", 3, "--seed", 3)
+ASKED = (*SHAPE, *LEARNING, *CRITICAL)
+SHORT = (*SHAPE, "--epochs", 1, "--batch", 4)
+COURSE = ("--no-attention", "--layers", 1, "--no-tie", "--dropout", 0, "--smoothing", 0, "--decay", 0)
+
+
+def paint(path: Path, color: str, seed: int = 0) -> None:
+    noise = np.random.default_rng(seed).integers(-20, 20, (64, 64, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(np.array(COLORS[color]) + noise, 0, 255).astype(np.uint8)).save(path)
+
+
+def make_set(folder: Path, **counts: int) -> Path:
+    """Pictures of one colour each, and what people say of them, for each split so many."""
+    for split, count in counts.items():
+        for number in range(count):
+            color = list(COLORS)[number % 3]
+            paint(folder / split / f"{number}.png", color, number)
+            (folder / split / f"{number}.txt").write_text(f"a {color} picture .\nthis picture is {color} .\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, its features, and an uninterrupted run on them; nobody writes here."""
+    folder = tmp_path_factory.mktemp("shelf")
+    make_set(folder / "set", train=12, dev=3, test=3)
+    words = ["caption", "features", "--data", f"folder:{folder / 'set'}", "-o", str(folder / "f.h5"), "-q"]
+    assert program.run(words) == 0
+    assert program.run([*map(str, training(folder, folder / "run")), "-q"]) == 0
+    return folder
+
+
+def training(shelf: Path, run: Path | str, *more: object) -> tuple[object, ...]:
+    return (
+        "caption",
+        "train",
+        "--data",
+        f"folder:{shelf / 'set'}",
+        "--features",
+        shelf / "f.h5",
+        "-o",
+        run,
+        *ASKED,
+        *more,
+    )
+
+
+@pytest.fixture
+def data(here: Path) -> Path:
+    """A small data set of one's own."""
+    return make_set(here / "set", train=4, dev=2, test=1)
+
+
+def objects(outcome) -> list[dict]:
+    assert outcome.code == 0, outcome.err
+    found = [json.loads(line) for line in outcome.out.splitlines()]
+    assert all(found[0].keys() >= COMMON for each in found)
+    return found
+
+
+def says(outcome, code: int, *texts: str) -> None:
+    """Nothing but one line of complaint."""
+    assert outcome.code == code, outcome.err
+    assert outcome.out == ""
+    assert outcome.err.startswith("cvtool: error: ")
+    assert outcome.err.count("\n") == 1
+    for text in texts:
+        assert text in outcome.err
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    """Weights bit for bit, and the same metrics but for the time they took."""
+    for name in ("best.safetensors", "last.safetensors"):
+        one, two = load_file(run / name), load_file(other / name)
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one), name
+        assert read_checkpoint(run / name).facts == read_checkpoint(other / name).facts
+    lines = [[json.loads(line) for line in (each / "metrics.jsonl").read_text().splitlines()] for each in (run, other)]
+    for line in (*lines[0], *lines[1]):
+        del line["seconds"], line["tokens_per_second"]
+    assert lines[0] == lines[1]
+
+
+# Training -------------------------------------------------------------------------------------------------------
+
+
+def test_train_with_json(cvtool, data: Path, here: Path) -> None:
+    done = cvtool("caption", "train", "--data", "folder:set", "-o", "run", *SHORT, "--epochs", 2, "--json")
+    *epochs, last = objects(done)
+    assert [each["epoch"] for each in epochs] == [1, 2]
+    assert all(each["command"] == "caption train" and each.keys() >= METRICS | COMMON for each in epochs)
+    assert all({"step", "loss", "perplexity", "seconds", "phase"} <= each.keys() for each in epochs)
+    assert last["checkpoint"] == "run/best.safetensors"
+    files = {"best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "state.pt", "features.h5"}
+    assert {path.name for path in Path("run").iterdir()} == files
+    config = json.loads(Path("run/config.json").read_text())
+    assert config["train_options"]["epochs"] == 2
+    assert config["spec"] == "folder:set"
+    kept = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert [each["loss"] for each in kept] == [each["loss"] for each in epochs]
+    checkpoint = read_checkpoint(Path("run/best.safetensors"))
+    assert set(checkpoint.vocabulary.words[4:]) == {"a", "picture", "this", "is", *COLORS}
+    assert read_features(Path("run/features.h5")).origin.fingerprint == checkpoint.fingerprint
+    assert "4 pictures" in done.err
+
+
+def test_what_a_run_tells(cvtool, shelf: Path) -> None:
+    done = cvtool("info", shelf / "run" / "best.safetensors")
+    assert done.code == 0
+    assert "caption train" in done.out
+    assert "efficientnet-lite0" in done.out
+    again = next(line for line in done.out.splitlines() if line.startswith("again"))
+    assert "--hidden 32" in again
+
+
+def test_a_directory_in_use(cvtool, shelf: Path, here: Path) -> None:
+    shutil.copytree(shelf / "run", "run")
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    says(cvtool(*training(shelf, "run")), 2, "'run' is not empty", "--resume", "--overwrite")
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
+    says(cvtool(*training(shelf, "run", "--resume", "--overwrite")), 2, "Give one of them")
+    (here / "other").mkdir()
+    says(cvtool(*training(shelf, "other", "--resume")), 3, "'other' holds no run to resume")
+    short = ("--epochs", 1, "--scst", 0, "--overwrite", "-q")
+    assert cvtool(*training(shelf, "run", *short)).code == 0
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_resume_asks_for_the_same(cvtool, shelf: Path, here: Path) -> None:
+    shutil.copytree(shelf / "run", "run")
+    done = cvtool(*training(shelf, "run", "--resume", "--rate", 0.5, "--cell", "gru", "--limit", 3))
+    says(done, 2, "these differ from it", "cell", "limit", "rate")
+    assert "epochs" not in done.err
+    make_set(here / "set", train=3, dev=3)
+    other = cvtool("caption", "train", "--data", "folder:set", "-o", "run", *ASKED, "--resume")
+    says(other, 2, "the data set")
+    assert_same_run(Path("run"), shelf / "run")
+    assert cvtool(*training(shelf, "run", "--resume", "-q")).code == 0  # there is nothing left to do
+    assert_same_run(Path("run"), shelf / "run")
+
+
+def test_broken_runs(cvtool, shelf: Path, here: Path) -> None:
+    shutil.copytree(shelf / "run", "run")
+    state = Path("run/state.pt").read_bytes()
+    for broken in (b"", state[: len(state) // 2], b"no state" * 100):
+        Path("run/state.pt").write_bytes(broken)
+        done = cvtool(*training(shelf, "run", "--resume", "-q"))
+        says(done, 3, "run/state.pt' is broken", "--overwrite")
+    torch.save({"lines": 0, "state": {"captioner": {}, "optimizer": {}}}, "run/state.pt")
+    says(cvtool(*training(shelf, "run", "--resume", "-q")), 3, "its state does not fit this run")
+    Path("run/config.json").write_text("{")
+    says(cvtool(*training(shelf, "run", "--resume", "-q")), 3, "config.json' is broken")
+
+
+KILLED = """
+import os, signal, sys
+import cvtool.training
+from cvtool.caption.training import Trainer
+from cvtool.cli.main import run
+
+what, count = sys.argv[1], int(sys.argv[2])
+places = {"step": (Trainer, "_learn"), "state": (cvtool.training.RunDirectory, "save_state"), "file": (os, "replace")}
+owner, name = places[what]
+plain, calls = getattr(owner, name), []
+
+def counted(*arguments, **named):
+    calls.append(1)
+    if len(calls) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(*arguments, **named)
+
+setattr(owner, name, counted)
+cvtool.training.SAVE_SECONDS = 0.0 if what == "step" else 1e9
+sys.exit(run(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize(("what", "count"), [("step", 14), ("state", 5), ("file", 8), ("step", 32)])
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_killed_and_resumed(cvtool, shelf: Path, here: Path, what: str, count: int) -> None:
+    """In a step of the fourth epoch or a self-critical one, before a state, before a file gets its name."""
+    words = [str(word) for word in (what, count, *training(shelf, "run", "-q"))]
+    done = subprocess.run([sys.executable, "-c", KILLED, *words], cwd=here, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(Path("run/metrics.jsonl").read_text().splitlines()) < 11
+    assert cvtool(*training(shelf, "run", "--resume", "-q")).code == 0
+    assert_same_run(Path("run"), shelf / "run")
+
+
+@pytest.mark.parametrize("step", [2, 20, 33])
+def test_ctrl_c(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    plain, calls = Trainer._learn, []
+
+    def learn(self, *arguments, **named):
+        calls.append(1)
+        if len(calls) == step:
+            signal.raise_signal(signal.SIGINT)
+        return plain(self, *arguments, **named)
+
+    monkeypatch.setattr(Trainer, "_learn", learn)
+    done = cvtool(*training(shelf, "run"))
+    if step == 33:  # the last one: there was nothing left to stop
+        assert done.code == 0
+    else:
+        assert done.code == 130
+        assert done.err.splitlines()[-1] == "cvtool: interrupted: Stopped; 'run' goes on with --resume."
+        assert len(calls) == step
+        assert Path("run/state.pt").exists()
+        assert cvtool(*training(shelf, "run", "--resume", "-q")).code == 0
+        assert len(calls) == 33  # none twice
+    assert_same_run(Path("run"), shelf / "run")
+
+
+def test_ctrl_c_while_features_are_computed(cvtool, data: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cvtool.caption.extractor import Extractor
+
+    plain = Extractor.halves
+
+    def halves(self, *arguments, **named):
+        signal.raise_signal(signal.SIGINT)
+        monkeypatch.setattr(Extractor, "halves", plain)
+        return plain(self, *arguments, **named)
+
+    monkeypatch.setattr(Extractor, "halves", halves)
+    monkeypatch.setattr("cvtool.caption.extractor.CPU_BATCH", 2)
+    done = cvtool("caption", "features", "--data", "folder:set", "-o", "f.h5")
+    assert done.code == 130
+    assert "'f.h5' holds 2 pictures" in done.err
+    (found,) = objects(cvtool("caption", "features", "--data", "folder:set", "-o", "f.h5", "--json"))
+    assert found["images"] == 7
+
+
+def test_numpy_trains(cvtool, shelf: Path, here: Path) -> None:
+    words = ("caption", "train", "--data", f"folder:{shelf / 'set'}", "--features", shelf / "f.h5", *SHORT, "-q")
+    says(cvtool(*words, "-o", "a", "--engine", "numpy"), 2, "--no-attention")
+    assert not Path("a").exists()
+    assert cvtool(*words, *COURSE, "-o", "a", "--engine", "numpy", "--cell", "gru").code == 0
+    found = read_checkpoint(Path("a/best.safetensors")).captioner
+    assert (found.options.cell.value, found.options.attention) == ("gru", False)
+
+
+def test_start_with_a_checkpoint(cvtool, shelf: Path, here: Path) -> None:
+    """With a rate of 0 the weights stay what they were."""
+    words = ("--init", shelf / "run/best.safetensors", "--epochs", 1, "--scst", 0, "--rate", 0, "-q")
+    assert cvtool(*training(shelf, "run", *words)).code == 0
+    one, two = (load_file(each / "run/best.safetensors") for each in (here, shelf))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+# Data sets that are not as they should be ------------------------------------------------------------------------
+
+
+def test_missing_pictures(cvtool, data: Path, here: Path) -> None:
+    lines = [{"image": f"set/train/{n}.png", "captions": ["a red dog"], "split": "train"} for n in range(16)]
+    lines += [{"image": f"set/dev/{n}.png", "captions": ["a red dog"], "split": "dev"} for n in range(2)]
+    Path("c.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))  # 4 … 15 are missing
+    words = ("caption", "train", "--data", "jsonl:c.jsonl", "-o", "run", *SHORT)
+    done = cvtool(*words)
+    assert (done.code, done.out) == (3, "")
+    *listed, last = done.err.splitlines()
+    assert len(listed) == 10
+    assert "'set/train/4.png' is missing" in listed[0]
+    assert "12 problems (2 more are not listed)" in last
+    assert not Path("run").exists()
+    done = cvtool(*words, "--skip-bad")
+    assert done.code == 0
+    assert "12 of 18 pictures are left out" in done.err
+    assert "4 pictures, " in done.err
+
+
+def test_a_broken_picture(cvtool, data: Path, here: Path) -> None:
+    (data / "train/0.png").write_bytes((data / "train/0.png").read_bytes()[:200])
+    (data / "test/0.png").write_bytes(b"")
+    words = ("caption", "train", "--data", "folder:set", "-o", "run", *SHORT)
+    done = cvtool(*words, "-q")
+    assert done.code == 3
+    assert [f"'{name}/0.png' cannot be used" in done.err for name in ("train", "test")] == [True, True]
+    assert "has 2 problems" in done.err.splitlines()[-1]
+    done = cvtool(*words, "--skip-bad", "--overwrite")
+    assert done.code == 0, done.err
+    assert "'train/0.png' cannot be used" in done.err
+    assert "3 pictures, " in done.err
+    judged = ("caption", "evaluate", "--data", "folder:set", "--checkpoint", "run/best.safetensors", "--split", "train")
+    assert cvtool(*judged, "-q").code == 3
+    assert objects(cvtool(*judged, "--skip-bad", "--json"))[0]["images"] == 3
+
+
+def test_sets_that_cannot_be_used(cvtool, data: Path, here: Path) -> None:
+    words = ("caption", "train", "-o", "run", *SHORT, "-q", "--data")
+    says(cvtool(*words, "folder:absent"), 3, "no folder 'absent'")
+    says(cvtool(*words, "flicker:set"), 2, "flicker")
+    says(cvtool("caption", "train", "-o", "r1", "--data", "folder:set", "--threshold", 50), 3, "Lower --threshold")
+    shutil.rmtree(data / "dev")
+    says(cvtool("caption", "train", "-o", "r2", "--data", "folder:set", *SHORT), 3, "The split 'dev' has no pictures")
+
+
+# Judging ---------------------------------------------------------------------------------------------------------
+
+
+def test_evaluate(cvtool, shelf: Path, here: Path) -> None:
+    words = ("caption", "evaluate", "--data", f"folder:{shelf / 'set'}", "--checkpoint", shelf / "run/best.safetensors")
+    (found,) = objects(cvtool(*words, "--json", "--page", "p.html", "-o", "said.jsonl"))
+    assert found.keys() >= COMMON | METRICS | {"images", "loss", "perplexity"}
+    assert (found["command"], found["model"], found["images"]) == ("caption evaluate", "efficientnet-lite0", 3)
+    assert found["cider"] > 1
+    said = [json.loads(line) for line in Path("said.jsonl").read_text().splitlines()]
+    for each in said:
+        color = list(COLORS)[int(Path(each["image"]).stem)]
+        assert color in each["caption"].split()
+    page = Path("p.html").read_text()
+    assert all(each["caption"] in page for each in said)
+    assert page.count("data:image/") >= 3
+    (again,) = objects(cvtool(*words, "--json", "--features", shelf / "f.h5"))
+    assert {key: again[key] for key in METRICS} == pytest.approx({key: found[key] for key in METRICS})
+    table = cvtool(*words, "--features", shelf / "f.h5")
+    assert dict(line.split() for line in table.out.splitlines())["cider"] == f"{found['cider']:.4f}"
+
+    known = [
+        {"image": f"test/{n}.png", "captions": (shelf / f"set/test/{n}.txt").read_text().splitlines()} for n in range(3)
+    ]
+    Path("known.jsonl").write_text("".join(json.dumps(line) + "\n" for line in known))
+    files = cvtool("caption", "evaluate", "--references", "known.jsonl", "--hypotheses", "said.jsonl", "--json")
+    assert {key: objects(files)[0][key] for key in METRICS} == pytest.approx({key: found[key] for key in METRICS})
+
+
+def test_a_run_measures_as_evaluate_does(cvtool, shelf: Path) -> None:
+    file = shelf / "run/best.safetensors"
+    words = (
+        "caption",
+        "evaluate",
+        "--data",
+        f"folder:{shelf / 'set'}",
+        "--checkpoint",
+        file,
+        "--features",
+        shelf / "f.h5",
+    )
+    (found,) = objects(cvtool(*words, "--split", "dev", "--decode", "greedy", "--json"))
+    facts = read_checkpoint(file).facts
+    for name in METRICS | {"perplexity"}:
+        assert facts[name] == pytest.approx(found[name], rel=1e-5)
+
+
+def test_two_captioners_together(cvtool, shelf: Path) -> None:
+    file = shelf / "run/best.safetensors"
+    words = ("caption", "evaluate", "--data", f"folder:{shelf / 'set'}", "--features", shelf / "f.h5", "--json")
+    one, two = (objects(cvtool(*words, *["--checkpoint", file] * count))[0] for count in (1, 2))
+    keys = METRICS | {"loss", "perplexity"}
+    assert {key: two[key] for key in keys} == pytest.approx({key: one[key] for key in keys}, rel=1e-4)
+
+
+def test_evaluate_refuses(cvtool, shelf: Path, here: Path) -> None:
+    words = ("caption", "evaluate", "--data", f"folder:{shelf / 'set'}", "--checkpoint", shelf / "run/best.safetensors")
+    says(cvtool("caption", "evaluate"), 2, "Give --data")
+    says(cvtool(*words, "--references", "a", "--hypotheses", "b"), 2, "Give --data")
+    says(cvtool(*words, "--split", "tset"), 2, "tset")
+    says(cvtool("caption", "evaluate", "--references", "a", "--hypotheses", "b", "--page", "p.html"), 2, "--page")
+    make_set(here / "set", train=2, **{"dev/new": 1})
+    mine = ("caption", "evaluate", "--data", "folder:set", "--checkpoint", shelf / "run/best.safetensors")
+    says(cvtool(*mine), 3, "The split 'test' has no pictures")
+    says(cvtool(*mine, "--split", "dev", "--features", shelf / "f.h5"), 3, "'dev/new/0.png'")
+
+
+# Features --------------------------------------------------------------------------------------------------------
+
+
+def test_features(cvtool, data: Path, shelf: Path, here: Path) -> None:
+    words = ("caption", "features", "--data", "folder:set", "-o", "f.h5", "--json")
+    (found,) = objects(cvtool(*words, "--no-flip", "--pca", 3))
+    assert (found["images"], found["channels"], found["places"], found["output"]) == (7, 1280, [7, 7], "f.h5")
+    file = read_features(Path("f.h5"))
+    assert not file.can_flip
+    assert file.pca.components.shape == (3, 1280)
+    paint(data / "train/9.png", "red")
+    (data / "train/9.txt").write_text("a red picture\n")
+    (more,) = objects(cvtool(*words))
+    assert (more["images"], more["fingerprint"]) == (8, found["fingerprint"])
+
+
+def test_features_of_another_network(cvtool, data: Path, shelf: Path, here: Path) -> None:
+    shutil.copy(shelf / "f.h5", "f.h5")
+    before = Path("f.h5").read_bytes()
+    other = ("--data", "folder:set", "--model", "efficientnet-lite1", "-q")
+    said = "'f.h5' has features of 'efficientnet-lite0'"
+    says(cvtool("caption", "features", "-o", "f.h5", *other), 3, said)
+    says(cvtool("caption", "train", "--features", "f.h5", "-o", "run", *SHORT, *other), 3, said)
+    assert Path("f.h5").read_bytes() == before
+    Path("f.h5").write_bytes(before[: len(before) // 2])
+    says(cvtool("caption", "train", "--data", "folder:set", "--features", "f.h5", "-o", "run2", "-q"), 3, "f.h5")
+
+
+# Describing ------------------------------------------------------------------------------------------------------
+
+
+def test_describe(cvtool, shelf: Path, here: Path) -> None:
+    words = ("caption", "describe", "--checkpoint", shelf / "run/best.safetensors")
+    paint(here / "photos/red.png", "red", 77)
+    paint(here / "photos/blue.png", "blue", 78)
+    found = objects(cvtool(*words, "photos", "--json", "-n", 3, "-o", "said.jsonl"))
+    assert [Path(each["input"]).stem for each in found] == ["blue", "red"]
+    for each in found:
+        assert each.keys() >= COMMON | {"caption", "log_probability", "tokens", "candidates"}
+        assert Path(each["input"]).stem in each["caption"].split()
+        assert len(each["candidates"]) == 3
+        assert each["candidates"][0] == {"caption": each["caption"], "log_probability": each["log_probability"]}
+        assert [token["word"] for token in each["tokens"][:-1]] == each["caption"].split()
+        product = float(np.prod([token["probability"] for token in each["tokens"]]))
+        assert np.log(product) == pytest.approx(each["log_probability"], rel=1e-3)
+    said = [json.loads(line) for line in Path("said.jsonl").read_text().splitlines()]
+    assert [each["caption"] for each in said] == [each["caption"] for each in found]
+    several = cvtool(*words, "photos/red.png", "photos/blue.png")
+    assert several.out == "".join(f"{each['input']}\t{each['caption']}\n" for each in reversed(found))
+    alone = cvtool(*words, "photos/red.png", "--words")
+    assert alone.out.splitlines()[0] == found[1]["caption"]
+    assert alone.out.count("0.") + alone.out.count("1.") >= len(found[1]["tokens"])
+    numpy = cvtool(*words, "photos", "--engine", "numpy", "--json")
+    assert [each["caption"] for each in objects(numpy)] == [each["caption"] for each in found]
+    begun = cvtool(*words, "photos", "--prefix", "this", "--max-length", 2)
+    assert [line.split("\t")[1].split()[0] for line in begun.out.splitlines()] == ["this", "this"]
+    drawn = [cvtool(*words, "photos/red.png", "--decode", "sample", "--temperature", 3, "-n", 5, "--seed", seed).out
+             for seed in (1, 1, 2)]  # fmt: skip
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_describe_from_stdin(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(here / "green.png", "green")
+    monkeypatch.setattr("sys.stdin", piped(here / "green.png"))
+    done = cvtool("caption", "describe", "-", "--checkpoint", shelf / "run/best.safetensors")
+    assert (done.code, "green" in done.out.split()) == (0, True)
+
+
+def test_where_it_looked(cvtool, shelf: Path, here: Path) -> None:
+    paint(here / "red.png", "red")
+    words = ("caption", "describe", "red.png", "--checkpoint", shelf / "run/best.safetensors")
+    (found,) = objects(cvtool(*words, "--attention", "look.png", "--json"))
+    assert found["output"] == "look.png"
+    with Image.open("look.png") as sheet:
+        assert sheet.width > 3 * 256
+    told = cvtool("info", "look.png")
+    assert "caption describe" in told.out
+    shown = cvtool(*words, "--attention", "-")
+    assert (shown.code, "PNG" in shown.out[:8]) == (0, True)
+
+
+def test_several_pictures_one_of_them_bad(cvtool, shelf: Path, here: Path) -> None:
+    paint(here / "photos/a.png", "red")
+    (here / "photos/b.png").write_bytes(b"no picture")
+    paint(here / "photos/c.png", "blue")
+    words = ("caption", "describe", "photos", "--checkpoint", shelf / "run/best.safetensors", "--json")
+    done = cvtool(*words, "-o", "said.jsonl")
+    assert done.code == 3
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert ["error" in each for each in found] == [False, True, False]
+    assert len(Path("said.jsonl").read_text().splitlines()) == 2
+
+
+def test_describe_refuses(cvtool, shelf: Path, here: Path) -> None:
+    paint(here / "red.png", "red")
+    paint(here / "blue.png", "blue")
+    words = ("caption", "describe", "red.png", "--checkpoint", shelf / "run/best.safetensors")
+    says(cvtool(*words, "--prefix", "a rde"), 2, "does not know the word 'rde'", "Nearest: red")
+    says(cvtool(*words, "--prefix", "a red picture", "--max-length", 2), 2, "A prefix of 3 words")
+    says(cvtool(*words, "-o", "red.png"), 2, "would be overwritten")
+    says(cvtool(*words, "--decode", "greedy", "-n", 2), 2, "--decode greedy finds one caption")
+    says(cvtool("caption", "describe", "absent.png"), 3, "absent.png")
+    for number in (1, 2):  # however many pictures: the checkpoint is what is wrong
+        pictures = ("red.png", "blue.png")[:number]
+        says(cvtool("caption", "describe", *pictures, "--checkpoint", "absent.safetensors"), 3, "absent.safetensors")
+        save_file({"x": torch.zeros(1)}, "other.safetensors", {"cvtool": "{}"})
+        done = cvtool("caption", "describe", *pictures, "--checkpoint", "other.safetensors")
+        says(done, 3, "'other.safetensors' is not a checkpoint of a captioner")
+
+
+def test_no_attention_to_show(cvtool, shelf: Path, here: Path) -> None:
+    words = ("caption", "train", "--data", f"folder:{shelf / 'set'}", "--features", shelf / "f.h5", "-o", "run", "-q")
+    assert cvtool(*words, *SHORT, "--no-attention").code == 0
+    paint(here / "red.png", "red")
+    done = cvtool("caption", "describe", "red.png", "--checkpoint", "run/best.safetensors", "--attention", "look.png")
+    assert done.code == 2
+    assert "no attention" in done.err
+    assert not Path("look.png").exists()
+
+
+@pytest.mark.skipif(not (asset_folder() / BUNDLED).is_file(), reason=f"not bundled here: {BUNDLED}")
+def test_describe_at_once(cvtool) -> None:
+    (found,) = objects(cvtool("caption", "describe", "asset:cat", "--json"))
+    assert {"cat", "kitten", "dog", "puppy", "animal"} & set(found["caption"].split())  # Flickr8k has hardly a cat
+
+
+# Check and help --------------------------------------------------------------------------------------------------
+
+
+def test_check(cvtool) -> None:
+    found = objects(cvtool("caption", "check", "gru", "--json"))
+    assert {each["cell"] for each in found} == {"gru"}
+    assert max(each["error"] for each in found) < 1e-6
+    table = cvtool("caption", "check", "rnn")
+    assert table.out.splitlines()[0].split() == ["cell", "output", "or", "gradient", "relative", "error"]
+    says(cvtool("caption", "check", "transformer"), 2, "transformer")
