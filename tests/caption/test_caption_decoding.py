@@ -186,6 +186,16 @@ def test_draw_is_of_the_networks_own_distribution() -> None:
             assert set(row[row.index(END) + 1 :]) <= {NULL}
 
 
+def test_draw_is_of_the_distribution_at_its_temperature() -> None:
+    captioner, features = small(sharp=2.0), some_features(1)
+    drawn = draw(captioner, captioner.see_pictures(features), 20000, 1, seeded(0), 0.5)[0, :, 0]
+    chances = np.exp(next_logs(captioner, features[0], []) / 0.5)
+    counts = np.bincount(drawn.numpy(), minlength=len(chances))
+    there = chances > 0
+    assert counts[~there].sum() == 0
+    assert chisquare(counts[there], 20000 * chances[there] / chances.sum()).pvalue > 0.01
+
+
 @pytest.mark.parametrize(
     ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 2, 1.0), (1.0, 0, 0.7)]
 )

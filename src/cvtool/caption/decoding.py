@@ -86,12 +86,14 @@ def draw_greedily(captioner: Reader, seen: Kept, longest: int, prefix: Sequence[
     return _unroll(captioner, seen, 1, longest, prefix, choose)
 
 
-def draw(captioner: Reader, seen: Kept, samples: int, longest: int, generator: torch.Generator) -> Tensor:
+def draw(
+    captioner: Reader, seen: Kept, samples: int, longest: int, generator: torch.Generator, temperature: float = 1.0
+) -> Tensor:
     """Captions drawn from the network's own distribution → (N, samples, T) words, as `draw_greedily` gives them."""
 
     def choose(scores: Tensor) -> Tensor:
         uniform = torch.rand(scores.shape[:2], generator=generator, device=scores.device)
-        return _inverse(torch.softmax(scores, -1), uniform)
+        return _inverse(torch.softmax(scores / temperature, -1), uniform)
 
     return _unroll(captioner, seen, samples, longest, (), choose)
 

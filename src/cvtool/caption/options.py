@@ -70,6 +70,7 @@ class TrainOptions:
         patience: epochs without a better CIDEr-D on the development split before training stops.
         scst: epochs of self-critical training on CIDEr-D after those.
         scst_rate: learning rate of the self-critical epochs.
+        scst_temperature: of the distribution that captions are drawn from and that learns from them.
         scst_samples: captions drawn for each picture; each is compared with the mean of the others.
         seed: of everything random.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -87,7 +88,8 @@ class TrainOptions:
     longest: int = 20
     patience: int = 5
     scst: int = 0
-    scst_rate: float = 1e-4
+    scst_rate: float = 3e-5
+    scst_temperature: float = 0.4
     scst_samples: int = 5
     seed: int = 0
     precision: str = "auto"

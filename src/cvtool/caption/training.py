@@ -226,19 +226,27 @@ class Trainer:
         return torch.where(replace, shifted, given)
 
     def _critical_step(self, numbers: Sequence[int], seed: int) -> tuple[Tensor, dict[str, float]]:
-        """The self-critical loss of captions drawn for some pictures."""
+        """The self-critical loss of captions drawn for some pictures.
+
+        Drawn at a temperature: at 1 most of the reward is to be had by growing surer of everything, which the network
+        then does until all its captions are the same and nothing is left to learn from.
+        """
         options = self.options
         features = self._features(numbers, self.corpus.features.can_flip and seed % 2 == 1)
         self.captioner.eval()
         with torch.no_grad(), autocast(self.device, options.precision):
             seen = self.captioner.see_pictures(features)
-            words = draw(self.captioner, seen, options.scst_samples, options.longest, seeded(seed, self.device))
+            generator = seeded(seed, self.device)
+            words = draw(
+                self.captioner, seen, options.scst_samples, options.longest, generator, options.scst_temperature
+            )
         self.captioner.train()
+        self.captioner.dropout.eval()  # the network that drew the captions is the one that learns from them
         rewards = torch.tensor(self._rewards(numbers, words), device=self.device)
         start = torch.full_like(words[..., :1], START)
         with autocast(self.device, options.precision):
             x, _, _ = self.captioner(self.captioner.see_pictures(features), torch.cat([start, words[..., :-1]], -1))
-            logs = log_probabilities(self.captioner.score(x), words)
+            logs = log_probabilities(self.captioner.score(x) / options.scst_temperature, words)
         loss = self_critical_loss(logs.sum(-1), rewards)
         drawn = words.shape[0] * words.shape[1]
         return loss, {"loss": -float(rewards.sum()), "captions": drawn, "tokens": int((words != NULL).sum())}

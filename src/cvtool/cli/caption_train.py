@@ -73,6 +73,9 @@ def train(
         int, typer.Option("--scst", metavar="EPOCHS", min=0, help="Self-critical epochs on CIDEr-D afterwards.")
     ] = TRAIN.scst,
     scst_rate: Annotated[float, typer.Option("--scst-rate", min=0, help="Their learning rate.")] = TRAIN.scst_rate,
+    scst_temperature: Annotated[
+        float, typer.Option("--scst-temperature", min=0.01, help="Temperature at which they draw.")
+    ] = TRAIN.scst_temperature,
     scst_samples: Annotated[
         int, typer.Option("--scst-samples", min=2, help="Captions they draw for each picture.")
     ] = TRAIN.scst_samples,
@@ -129,6 +132,7 @@ def train(
         patience=patience,
         scst=scst,
         scst_rate=scst_rate,
+        scst_temperature=scst_temperature,
         scst_samples=scst_samples,
         seed=seed,
         precision=precision.value,
