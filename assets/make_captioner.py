@@ -22,7 +22,7 @@ from cvtool.provenance import read_provenance
 
 HERE = Path(__file__).resolve().parent
 WORDS = ["--epochs", "12"]
-CRITICAL = ["--epochs", "0", "--scst", "8"]
+CRITICAL = ["--epochs", "0", "--scst", "2"]
 
 
 def train(arguments: argparse.Namespace, name: str, options: list[str]) -> Path:

@@ -107,9 +107,12 @@ def _built(record: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         raise BadInputError(f"it should have {options.layers} layers, its weights are for {layers}.")
     if int(record["longest"]) < 1:
         raise BadInputError("it says that its captions have no words.")
-    with torch.device("meta"):
+    shape = (int(options.hidden), int(record["channels"])), (len(vocabulary), int(options.embedding))
+    if (tuple(tensors["first.weight"].shape), tuple(tensors["embed.weight"].shape)) != shape:
+        raise BadInputError("its weights are for other sizes than it says.")
+    with torch.random.fork_rng(devices=[]):  # the weights it starts with are drawn, and replaced at once
         captioner = Captioner(options, len(vocabulary), int(record["channels"]))
-    captioner.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    captioner.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     captioner.eval().requires_grad_(False)
     return Checkpoint(
         captioner,

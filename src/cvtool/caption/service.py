@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.float32]
 
-BATCH = 8
-"""Pictures at a time."""
+BATCH, TOGETHER = 8, 32
+"""Pictures that go through the network at a time, whose maps fit a CPU's caches; and those that words are found for."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,7 @@ def describe(
     options: DecodeOptions | None = None,
     *,
     engine: Engine = Engine.torch,
+    attention: bool = True,
     progress: Progress = silent,
 ) -> list[Description]:
     """Pictures (H, W, 3) float32 in [0, 1], of any sizes → what they show, in words.
@@ -176,6 +177,7 @@ def describe(
         describer: see `Describer.of`.
         options: see `DecodeOptions`.
         engine: code that runs the recurrent part.
+        attention: also tell where each word looked, if the captioner looks.
         progress: hears of pictures.
 
     Raises:
@@ -185,15 +187,15 @@ def describe(
     if len(options.prefix) > options.longest:
         raise UsageError(f"A prefix of {len(options.prefix)} words does not fit captions of {options.longest}.")
     found: list[Description] = []
-    for start in range(0, len(pictures), BATCH):
-        found += _describe(pictures[start : start + BATCH], describer, options, engine)
+    for start in range(0, len(pictures), TOGETHER):
+        found += _describe(pictures[start : start + TOGETHER], describer, options, engine, attention)
         progress(Step("describe", len(found), len(pictures)))
     return found
 
 
 @torch.no_grad()
 def _describe(
-    pictures: Sequence[Pixels], describer: Describer, options: DecodeOptions, engine: Engine
+    pictures: Sequence[Pixels], describer: Describer, options: DecodeOptions, engine: Engine, attention: bool
 ) -> list[Description]:
     started = time.perf_counter()
     captioner: Reader = describer.checkpoint.captioner
@@ -201,14 +203,18 @@ def _describe(
     if engine is Engine.numpy:
         captioner = describer.numpy_captioner
     extractor = describer.extractor
-    _, features = extractor([extractor.canvas(Picture(pixels, None, 8, "a picture")) for pixels in pictures])
+    canvases = [extractor.canvas(Picture(pixels, None, 8, "a picture")) for pixels in pictures]
+    features = np.concatenate(
+        [extractor(canvases[start : start + BATCH])[1] for start in range(0, len(canvases), BATCH)]
+    )
     pca = describer.checkpoint.pca
     if pca is not None:
         features = pca.project(features)
     seen = captioner.see_pictures(torch.from_numpy(features).to(describer.device))
     answers = decode(captioner, seen, options)
     looks = [
-        follow(captioner, seen[number : number + 1], sentences[0].words)[1] for number, sentences in enumerate(answers)
+        follow(captioner, seen[number : number + 1], sentences[0].words)[1] if attention else None
+        for number, sentences in enumerate(answers)
     ]
     height, width = extractor.origin.places
     seconds = (time.perf_counter() - started) / len(pictures)

@@ -212,6 +212,7 @@ class Describing:
                 self.describer,
                 self._decode,
                 engine=self.engine,
+                attention=any(self.sheets[number] is not None for number in numbers),
                 progress=progress,
             )
 
