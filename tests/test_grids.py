@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cvtool.errors import UsageError
-from cvtool.grids import contact_sheet
+from cvtool.grids import contact_sheet, sheet, strip
 
 RED, GREEN, BLUE = ([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0])
 
@@ -114,3 +114,11 @@ def test_values_outside_the_range_are_clipped() -> None:
     sheet = contact_sheet([[np.full((4, 4), 7.0), np.full((4, 4), -7.0), np.full((4, 4), np.nan)]], cell=4, gap=0)
     assert (sheet[:, :4] == 1).all()
     assert (sheet[:, 4:] == 0).all()
+
+
+def test_a_sheet_is_its_rows_one_below_the_other() -> None:
+    red, blue = np.zeros((2, 40, 60, 3), np.float32)
+    red[..., 0] = blue[..., 2] = 1
+    found = sheet([("red", red), ("blue", blue), ("again", red)], columns=2, cell=64)
+    rows = [strip([red, blue], ["red", "blue"], 64), strip([red, None], ["again", ""], 64)]
+    np.testing.assert_array_equal(found, np.concatenate(rows))

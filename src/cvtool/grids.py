@@ -77,6 +77,18 @@ def strip(
     return np.concatenate([whole[:top], whole[top + spare : top + spare + height], whole[-gap:]])
 
 
+def sheet(cells: Sequence[tuple[str, NDArray[np.float32]]], columns: int = 5, cell: int = 256) -> NDArray[np.float32]:
+    """Labelled pictures of one size, `columns` a row, each row under its labels."""
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    width = min(columns, len(cells))
+    strips = []
+    for row in rows:
+        rest = width - len(row)
+        pictures = [*(picture for _, picture in row), *[None] * rest]
+        strips.append(strip(pictures, [*(label for label, _ in row), *[""] * rest], cell))
+    return np.concatenate(strips)
+
+
 def _check(
     rows: Sequence[Sequence[Cell]],
     columns: int,

@@ -225,6 +225,16 @@ def bundled() -> Iterator[Describer]:
     return Describer.of(bundled_checkpoint())
 
 
+def test_folding_changes_the_time_only(bundled: Describer) -> None:
+    pixels = flatten(read_picture(find_asset("cameraman").path))
+    plain = Describer.of(bundled_checkpoint(), fold=False)
+    assert plain.extractor._fast() is plain.extractor.model.module
+    assert bundled.extractor._fast() is not bundled.extractor.model.module
+    (one,), (other,) = (describe([pixels], each) for each in (bundled, plain))
+    assert one.best.caption == other.best.caption
+    assert one.best.log_probability == pytest.approx(other.best.log_probability, abs=0.01)
+
+
 def test_the_bundled_captioner_sees_a_man_with_a_camera(bundled: Describer) -> None:
     (found,) = describe([flatten(read_picture(find_asset("cameraman").path))], bundled)
     assert {"man", "camera"} <= set(found.best.caption.split())

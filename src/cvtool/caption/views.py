@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtool.grids import strip
+from cvtool.grids import sheet
 from cvtool.images import resize
 
 Pixels = NDArray[np.float32]
@@ -27,15 +27,7 @@ def attention_sheet(pixels: Pixels, attention: NDArray[np.float32], words: Seque
         cell: longer side of each picture, in pixels.
     """
     cells = [("", pixels), *((word, lit(pixels, look)) for word, look in zip(words, attention, strict=True))]
-    rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
-    width = min(COLUMNS, len(cells))
-    found = []
-    for row in rows:
-        rest = width - len(row)
-        found.append(
-            strip([*(picture for _, picture in row), *[None] * rest], [*(w for w, _ in row), *[""] * rest], cell)
-        )
-    return np.concatenate(found)
+    return sheet(cells, COLUMNS, cell)
 
 
 def lit(pixels: Pixels, look: NDArray[np.float32]) -> Pixels:

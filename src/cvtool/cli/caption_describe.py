@@ -178,7 +178,13 @@ class Describing:
         from cvtool.tensors import choose_device
 
         found = bundled_checkpoint() if self.checkpoint is None else read_checkpoint(self.checkpoint)
-        return Describer.of(found, device=choose_device(self.device), weights=self.weights, precision=self.precision)
+        return Describer.of(
+            found,
+            device=choose_device(self.device),
+            weights=self.weights,
+            precision=self.precision,
+            fold=len(self.inputs) >= WORTH_FOLDING,
+        )
 
     @cached_property
     def _decode(self) -> DecodeOptions:

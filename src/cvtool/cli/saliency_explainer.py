@@ -254,13 +254,14 @@ class Explaining:
 
     def _sheet(self, pixels: NDArray[np.float32], answer: Answer) -> NDArray[np.float32]:
         """All methods' overlays, five a row, after the picture."""
+        from cvtool.grids import sheet
         from cvtool.saliency import views
 
         target = answer.explanations[0].target
         cells = [(f"{target.name} {target.probability:.0%}", pixels)]
         for each in answer.explanations:
             cells.append((each.method.value, views.overlay(pixels, each.map, self._scale(each))))
-        return views.sheet(cells)
+        return sheet(cells)
 
     def _finish_one(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> None:
         from cvtool.images import encode_picture, note_fits

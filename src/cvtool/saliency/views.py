@@ -72,15 +72,3 @@ def panel(pixels: Pixels, map: Map, scale: Scale, labels: Sequence[str]) -> Pixe
     """Original | map | overlay, each under its label."""
     row = [pixels, heatmap(map, scale), overlay(pixels, map, scale)]
     return strip(row, labels, min(512, max(160, *pixels.shape[:2])))
-
-
-def sheet(cells: Sequence[tuple[str, Pixels]], columns: int = 5, cell: int = 256) -> Pixels:
-    """Labelled pictures, `columns` a row."""
-    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
-    width = min(columns, len(cells))
-    strips = []
-    for row in rows:
-        rest = width - len(row)
-        pictures = [*(picture for _, picture in row), *[None] * rest]
-        strips.append(strip(pictures, [*(label for label, _ in row), *[""] * rest], cell))
-    return np.concatenate(strips)
