@@ -60,10 +60,13 @@ def write_animation(path: str | Path, frames: Sequence[NDArray[Any]], fps: float
         UsageError: unknown suffix, no frames, frames of several sizes or too large, a rate that is not positive.
         CvtoolError: the file cannot be written.
     """
-    format = animation_format(path)
+    write_atomically(path, encode_animation(frames, animation_format(path), fps, hold))
+
+
+def encode_animation(frames: Sequence[NDArray[Any]], format: str, fps: float = 12, hold: float = 1.5) -> bytes:
+    """The bytes that `write_animation` writes; `format` is ``gif``, ``webp`` or ``mp4``."""
     levels = _checked(frames, format, fps, hold)
-    data = _encode_mp4(levels, fps, hold) if format == "mp4" else _encode_pillow(levels, format, fps, hold)
-    write_atomically(path, data)
+    return _encode_mp4(levels, fps, hold) if format == "mp4" else _encode_pillow(levels, format, fps, hold)
 
 
 def _checked(frames: Sequence[NDArray[Any]], format: str, fps: float, hold: float) -> list[NDArray[np.uint8]]:

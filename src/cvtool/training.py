@@ -127,6 +127,11 @@ class RunDirectory:
             os.fsync(file.fileno())
         self.lines += 1
 
+    def records(self) -> list[dict[str, Any]]:
+        """All lines of the metrics."""
+        path = self.path / METRICS
+        return [json.loads(line) for line in path.read_text("ascii").splitlines()] if path.exists() else []
+
     @property
     def is_due(self) -> bool:
         """Whether the last state is old enough to write another."""

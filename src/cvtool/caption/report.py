@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
 
 from cvtool.caption.metrics.scoring import Metrics
 from cvtool.errors import UsageError
 from cvtool.images import encode_picture, fit_longer_side, resize
+from cvtool.pages import data_url, template
 
 THUMBNAIL = 320
 """Longer side of a picture on the page, in pixels; smaller ones stay as they are."""
@@ -85,7 +83,7 @@ def write_page(
         settings: how the captions came to be, name → value, in this order.
         worst, best: the pictures to show, in this order; see `worst_and_best`.
     """
-    return _template("captions.html.j2").render(
+    return template("cvtool.caption", "captions.html.j2").render(
         title=title,
         numbers=[(_LABELS[name], _shown_number(name, value)) for name, value in metrics.numbers().items()],
         notes=metrics.notes,
@@ -121,15 +119,15 @@ def _card(described: Described) -> dict[str, object]:
         "caption": described.caption,
         "references": described.references,
         "cider": f"{described.cider:.3f}",
-        "picture": None if described.pixels is None else _data_url(described.pixels),
+        "picture": None if described.pixels is None else _thumbnail(described.pixels),
     }
 
 
-def _data_url(pixels: NDArray[np.float32]) -> str:
+def _thumbnail(pixels: NDArray[np.float32]) -> str:
     height, width = pixels.shape[:2]
     if max(height, width) > THUMBNAIL:
         pixels = resize(pixels, *fit_longer_side(height, width, THUMBNAIL))
-    return "data:image/jpeg;base64," + base64.b64encode(encode_picture(pixels, "jpg")).decode("ascii")
+    return data_url(encode_picture(pixels, "jpg"), "image/jpeg")
 
 
 def _shown_number(name: str, value: float) -> str:
@@ -138,15 +136,3 @@ def _shown_number(name: str, value: float) -> str:
     if name == "novelty":
         return f"{value:.1%}"
     return f"{value:.2f}" if name == "mean_length" else f"{value:.4f}"
-
-
-@cache
-def _template(name: str) -> Template:
-    environment = Environment(
-        loader=PackageLoader("cvtool.caption"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)

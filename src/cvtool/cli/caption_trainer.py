@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from cvtool.cli.caption_data import checked, complete_features
 from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.repeat import command_line
+from cvtool.cli.runs import check_same, plain
 from cvtool.errors import BadInputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -53,14 +52,7 @@ class Request:
 
     def record(self) -> dict[str, Any]:
         """As JSON holds it, without what may differ when a run goes on: places and the device."""
-        found: dict[str, Any] = json.loads(json.dumps(asdict(self), default=_plain))
-        for name in ("run", "features", "device", "data", "split_file", "weights", "start"):
-            del found[name]
-        return found
-
-
-def _plain(value: object) -> object:
-    return value.value if isinstance(value, Enum) else str(value)
+        return plain(self, without=("run", "features", "device", "data", "split_file", "weights", "start"))
 
 
 def carry_out(request: Request, context: typer.Context, console: Console, *, resume: bool, overwrite: bool) -> None:
@@ -87,32 +79,13 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
     with run.locked():
         config = {"version": __version__, "data": data.fingerprint, **request.record()}
         if resume:
-            _same(run.read_config(), config)
+            check_same(run.read_config(), config)
         else:
             if request.features is None:
                 kept.unlink(missing_ok=True)
             run.write_config({**config, "spec": request.data})
         line = command_line(context, [], dropped=frozenset({"resume", "overwrite"})) + " -o RUN_DIR"
         _Run(request, console, run, data, line).go(resume)
-
-
-def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """A run may go on with other places and devices, nothing else."""
-    changed = sorted(_differences(old, new))
-    if changed:
-        raise UsageError(
-            f"--resume continues the same run, but these differ from it: {', '.join(changed)}. Give them as they were."
-        )
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    found = []
-    for name, value in new.items():
-        if isinstance(value, dict) and isinstance(old.get(name), dict):
-            found += _differences(old[name], value)
-        elif name != "version" and old.get(name) != value:
-            found.append("the data set" if name == "data" else name)
-    return found
 
 
 @dataclass

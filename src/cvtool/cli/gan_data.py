@@ -1,0 +1,112 @@
+"""Pictures for ``cvtool gan`` on the command line: the options around them, and what happens when they are broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cvtool.cli.console import Console
+from cvtool.gan.datasets.options import LARGEST, SMALLEST, Color, Conditional, Fit, PictureOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cvtool.gan.datasets import Pictures, Problem
+
+SHOWN = 10
+"""Problems that are listed; of the others only the number is told."""
+
+FEW = 1000
+"""Pictures below which a generator tends to learn them by heart."""
+
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="SPEC",
+        help="fashion-mnist, idx:DIR, folder:DIR, zip:FILE, tar:FILE, h5:FILE#DATASET, or a path whose contents tell.",
+    ),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(
+        "--size",
+        metavar="PX",
+        min=SMALLEST,
+        max=LARGEST,
+        show_default="the data's own if all are square and equal, 64 at most otherwise",
+        help="Side of the pictures, in pixels.",
+    ),
+]
+ColorOption = Annotated[Color, typer.Option("--color", help="Channels; auto: grey if every picture is grey.")]
+FitOption = Annotated[
+    Fit,
+    typer.Option("--fit", help="Pictures that are not square: cut the middle out, or pad with the border's colour."),
+]
+ConditionalOption = Annotated[
+    Conditional, typer.Option("--conditional", help="Learn classes, too; auto: if the data has at least two.")
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", show_default="off", help="Go on without pictures that cannot be used.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", min=2, show_default="all", help="Pictures taken at most, spread evenly over the data."
+    ),
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        file_okay=False,
+        show_default="~/.cache/cvtool/gan",
+        help="Where decoded pictures are kept for the next run.",
+    ),
+]
+
+
+def checked(
+    spec: str,
+    options: PictureOptions,
+    console: Console,
+    *,
+    cache: Path | None = None,
+    split: str = "train",
+) -> Pictures:
+    """The pictures of a data set without problems.
+
+    Args:
+        spec: as ``--data`` takes it.
+        options: what is made of the pictures.
+        console: hears what is wrong, and that there are few.
+        cache: folder of decoded pictures.
+        split: ``"train"`` or ``"test"``.
+
+    Raises:
+        BadInputError: it cannot be read, or has problems that are not to be skipped; the first were listed.
+    """
+    from cvtool.gan.datasets import BadPicturesError, read_pictures
+
+    try:
+        with console.progress() as progress:
+            pictures = read_pictures(spec, options, cache=cache, split=split, progress=progress)
+    except BadPicturesError as error:
+        _list(error.problems, console.error)
+        raise
+    if pictures.problems:
+        _list(pictures.problems, console.warn)
+        console.warn(f"{len(pictures.problems)} pictures of '{pictures.name}' are left out.")
+    if split == "train" and len(pictures) < FEW:
+        console.warn(f"only {len(pictures)} pictures: a generator needs {FEW} and more to invent new ones.")
+    return pictures
+
+
+def _list(problems: Sequence[Problem], say: Callable[[str], None]) -> None:
+    for problem in problems[:SHOWN]:
+        say(str(problem))
+    if len(problems) > SHOWN:
+        say(f"… and {len(problems) - SHOWN} more like these.")

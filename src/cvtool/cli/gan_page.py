@@ -1,0 +1,122 @@
+"""The pictures of a run: its grids, and the page that shows it all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cvtool.animation import encode_animation
+from cvtool.cli.gan_generator import as_cell, fitting_scale
+from cvtool.cli.outputs import make_folder
+from cvtool.files import write_atomically
+from cvtool.gan.labels import in_turn
+from cvtool.gan.report import page
+from cvtool.gan.use_options import JudgeOptions, WalkOptions
+from cvtool.grids import contact_sheet
+from cvtool.images import encode_picture
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from cvtool.gan.evaluation import Judge
+    from cvtool.gan.networks import Generator
+    from cvtool.training import RunDirectory
+
+SAMPLES, REPORT = "samples", "report.html"
+SHEET_WIDTH, WIDEST_CELL, GAP = 900, 256, 4  # pixels
+WALK_SIDE = 192  # pixels
+SEED = 0
+
+
+def write_grid(run: Path, step: int, pictures: NDArray[np.uint8], columns: int, classes: Sequence[str]) -> None:
+    """The pictures (N, S, S, C) of a check as samples/step-NNNNNN.png; a row is named after its class."""
+    names = [classes[row % len(classes)] for row in range(len(pictures) // columns)] if classes else []
+    make_folder(run / SAMPLES)
+    write_atomically(run / SAMPLES / f"step-{step:06d}.png", _sheet(pictures, columns, names))
+
+
+def clear(run: Path) -> None:
+    """Remove the pictures of a run that is started again."""
+    for path in [*(run / SAMPLES).glob("step-*.png"), run / REPORT]:
+        path.unlink(missing_ok=True)
+
+
+def write_page(
+    run: RunDirectory,
+    generator: Generator,
+    judge: Judge,
+    reference: NDArray[np.uint8],
+    command: str,
+    title: str,
+) -> None:
+    """The run as report.html.
+
+    Args:
+        run: that has ended.
+        generator: its best one.
+        judge: knows the features of `reference`.
+        reference: real pictures (N, S, S, C).
+        command: that repeats the run.
+        title: of the page.
+    """
+    grids = [(int(file.stem.split("-")[1]), file.read_bytes()) for file in sorted((run.path / SAMPLES).glob("step-*"))]
+    text = page(
+        run.read_config(),
+        run.records(),
+        grids,
+        walk=_walk(generator, str(judge.model.device)),
+        neighbours=_neighbours(generator, judge, reference),
+        command=command,
+        title=title,
+    )
+    write_atomically(run.path / REPORT, text.encode())
+
+
+def _sheet(pictures: NDArray[np.uint8], columns: int, names: Sequence[str] = (), heads: Sequence[str] = ()) -> bytes:
+    """Pictures in rows → PNG."""
+    size = pictures.shape[1]
+    scale = fitting_scale(size, columns, SHEET_WIDTH, WIDEST_CELL)
+    cells = [as_cell(each, scale) for each in pictures]
+    rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
+    sheet = contact_sheet(rows, row_labels=names, column_labels=heads, cell=size * scale, gap=GAP)
+    return encode_picture(sheet, "png")
+
+
+def _stops(generator: Generator, count: int) -> tuple[Tensor, Tensor | None]:
+    """Noise of the first seeds, classes in turn."""
+    from cvtool.gan.sampling import class_weights, latents
+
+    classes = generator.shape.classes
+    z = latents(generator, range(SEED, SEED + count))
+    return z, class_weights(in_turn(range(classes), count), classes) if classes else None
+
+
+def _walk(generator: Generator, device: str) -> bytes:
+    """A closed walk as an animated WebP."""
+    from cvtool.gan.interpolation import walk
+    from cvtool.gan.sampling import sample
+
+    options = WalkOptions()
+    classes = generator.shape.classes
+    count = min(classes, options.most_stops) if classes > 1 else options.stops
+    way = walk(generator, *_stops(generator, count), frames=options.per_leg * count, loop=True)
+    pictures = sample(generator, way.z, way.labels, device)
+    scale = fitting_scale(generator.shape.size, 1, WALK_SIDE, WALK_SIDE)
+    return encode_animation([as_cell(each, scale) for each in pictures], "webp", options.fps, 1 / options.fps)
+
+
+def _neighbours(generator: Generator, judge: Judge, reference: NDArray[np.uint8]) -> bytes:
+    """Samples beside the real pictures most like them."""
+    from cvtool.gan.sampling import sample
+
+    options = JudgeOptions()
+    pictures = sample(generator, *_stops(generator, options.shown), str(judge.model.device))
+    rows, _ = judge.nearest(pictures, options.neighbours)
+    shown = np.concatenate([pictures[:, None], reference[rows]], axis=1)
+    heads = ["sample", "nearest", *[""] * (options.neighbours - 1)]
+    return _sheet(shown.reshape(-1, *pictures.shape[1:]), options.neighbours + 1, heads=heads)

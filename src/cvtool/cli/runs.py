@@ -1,0 +1,49 @@
+"""What all training commands share: what was asked of a run, kept as JSON and compared when it goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from cvtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+def plain(request: DataclassInstance, *, without: Iterable[str]) -> dict[str, Any]:
+    """A request as JSON holds it; `without` names what may differ when a run goes on: places and the device."""
+    found: dict[str, Any] = json.loads(json.dumps(asdict(request), default=_text))
+    for name in without:
+        del found[name]
+    return found
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """A run may go on with other places and devices, nothing else.
+
+    Raises:
+        UsageError: something else differs; it is named.
+    """
+    changed = sorted(_differences(old, new))
+    if changed:
+        raise UsageError(
+            f"--resume continues the same run, but these differ from it: {', '.join(changed)}. Give them as they were."
+        )
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict):
+            found += _differences(old[name], value)
+        elif name != "version" and old.get(name) != value:
+            found.append("the data set" if name == "data" else name)
+    return found
+
+
+def _text(value: object) -> object:
+    return value.value if isinstance(value, Enum) else str(value)

@@ -1,0 +1,128 @@
+"""Generator and discriminator in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cvtool.gan import penalties
+from cvtool.gan.augmentation import POLICIES, augment, instance_noise
+from cvtool.gan.feeding import Feeder
+from cvtool.gan.game import optimizer, set_rate
+from cvtool.gan.losses import LOSSES
+from cvtool.gan.networks.registry import Discriminator, Generator
+from cvtool.gan.options import RECIPES, Augment, Loss, Penalty, TrainOptions
+from cvtool.tensors import autocast
+
+_POLICY = {
+    None: frozenset[str](),
+    Augment.off: frozenset[str](),
+    Augment.flip: frozenset({"flip"}),
+    Augment.diff: frozenset(POLICIES) - {"flip"},
+}
+
+
+class Adversarial:
+    """The game of the notes (Goodfellow et al. 2014, arXiv:1406.2661) and its successors."""
+
+    def __init__(self, generator: Generator, discriminator: Discriminator, options: TrainOptions) -> None:
+        self.generator, self.discriminator, self.options = generator, discriminator, options
+        self.recipe = recipe = options.recipe
+        betas = recipe.beta1, recipe.beta2
+        self.adam_g = optimizer(generator, recipe.rate_g, betas)
+        self.adam_d = optimizer(discriminator, recipe.rate_d, betas)
+        self.loss = LOSSES[options.loss.value]
+        self.policy = _POLICY[options.augment]
+        self.gentle = False
+        """Whether the run was gone back on: then the discriminator is kept smooth, whatever the recipe says."""
+
+    def step(self, number: int, feed: Feeder, chance: torch.Generator, scale: float, done: float) -> dict[str, Tensor]:
+        """As `Game.step`."""
+        set_rate(self.adam_g, self.recipe.rate_g * scale)
+        set_rate(self.adam_d, self.recipe.rate_d * scale)
+        self._noise = self.options.instance_noise * (1 - done)
+        turns = self.recipe.critic_steps
+        facts: dict[str, Tensor] = {}
+        for turn in range(turns):
+            real, labels = feed(number * turns + turn)
+            with torch.set_grad_enabled(turn == turns - 1), autocast(real.device, self.options.precision):
+                z = self.generator.noise(len(real), chance).to(real.device)
+                fake = self.generator(z, labels)
+            facts = self._teach_discriminator(real, fake.detach(), labels, chance, number * turns + turn)
+        # The pictures that the discriminator has just learned from still hang on the generator's weights.
+        return {**facts, "loss_g": self._teach_generator(real, fake, labels, chance)}
+
+    def _shown(self, x: Tensor, chance: torch.Generator) -> Tensor:
+        """What the discriminator sees of pictures."""
+        return augment(instance_noise(x, self._noise, chance), self.policy, chance)
+
+    def _teach_discriminator(
+        self, real: Tensor, fake: Tensor, labels: Tensor | None, chance: torch.Generator, turn: int
+    ) -> dict[str, Tensor]:
+        real, fake = self._shown(real, chance), self._shown(fake, chance)
+        kind, weight = self._penalty
+        due = kind is not Penalty.none and turn % self.options.lazy == 0
+        both = torch.cat([real, fake]).requires_grad_(due and kind is Penalty.r1_r2)
+        with autocast(real.device, self.options.precision):
+            logits = self.discriminator(both, None if labels is None else labels.repeat(2))
+            of_real, of_fake = logits.chunk(2)
+            loss = self.loss(of_real, of_fake, self.options.smoothing).discriminator
+            facts = {"loss_d": loss.detach(), "accuracy_d": self.loss.accuracy(of_real, of_fake)}
+            if due:
+                if kind is Penalty.r1_r2:
+                    value = penalties.r1_and_r2(logits, both)
+                elif kind is Penalty.gradient:
+                    value = penalties.gradient_penalty(self.discriminator, real, fake, labels, chance)
+                else:
+                    value = penalties.dragan(self.discriminator, real, labels, chance)
+                loss = loss + weight * self.options.lazy * value
+                facts["penalty"] = value.detach()
+        self.adam_d.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.adam_d.step()
+        if self.recipe.clip:
+            penalties.clip_weights(self.discriminator.parameters(), self.recipe.clip)
+        return facts
+
+    @property
+    def _penalty(self) -> tuple[Penalty, float]:
+        """Which, and how strong."""
+        if self.gentle and self.recipe.penalty is Penalty.none:
+            return Penalty.r1_r2, RECIPES[Loss.r3gan].weight
+        return self.recipe.penalty, self.recipe.weight
+
+    def _teach_generator(self, real: Tensor, fake: Tensor, labels: Tensor | None, chance: torch.Generator) -> Tensor:
+        self.discriminator.requires_grad_(False)
+        with autocast(real.device, self.options.precision):
+            of_fake = self.discriminator(self._shown(fake, chance), labels)
+            of_real = of_fake.detach()
+            if self.loss.paired:
+                with torch.no_grad():
+                    of_real = self.discriminator(self._shown(real, chance), labels)
+        loss = self.loss(of_real, of_fake).generator
+        self.adam_g.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.adam_g.step()
+        self.discriminator.requires_grad_(True)
+        return loss.detach()
+
+    def calm_down(self) -> None:
+        """As `Game.calm_down`."""
+        self.gentle = True
+
+    def state(self) -> dict[str, Any]:
+        """As `Game.state`."""
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "adam_g": self.adam_g.state_dict(),
+            "adam_d": self.adam_d.state_dict(),
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """As `Game.load_state`."""
+        for name, value in state.items():
+            getattr(self, name).load_state_dict(value)

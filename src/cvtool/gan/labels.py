@@ -1,0 +1,53 @@
+"""Classes that a generator knows, by the names people give them. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from cvtool.errors import UnknownNameError, UsageError
+
+
+def label_number(text: str, classes: Sequence[str]) -> int:
+    """The number of a class given by its name (case, blanks, ``_`` and ``-`` alike) or by its number.
+
+    Raises:
+        UnknownNameError: no such class; the nearest are named.
+        UsageError: several have that name.
+    """
+    wanted = _folded(text)
+    found = [number for number, name in enumerate(classes) if text == name] or [
+        number for number, name in enumerate(classes) if wanted == _folded(name)
+    ]
+    if len(found) > 1:
+        raise UsageError(f"'{text}' names several classes: give one of their numbers, {', '.join(map(str, found))}.")
+    if found:
+        return found[0]
+    if wanted.isascii() and wanted.isdigit() and int(wanted) < len(classes):
+        return int(wanted)
+    hint = f"There are {len(classes)}: {', '.join(classes[:20])}{', …' if len(classes) > 20 else '.'}"
+    raise UnknownNameError("class", text, classes, hint)
+
+
+def label_numbers(texts: Iterable[str], classes: Sequence[str]) -> tuple[int, ...]:
+    """Numbers of the classes named, each by itself or with commas between.
+
+    Raises:
+        UsageError: the generator knows no classes, or not this one.
+    """
+    found: list[int] = []
+    for text in texts:
+        if not classes:
+            raise UsageError(f"This generator knows no classes, so not '{text}' either. Leave out --label.")
+        whole = _folded(text) in map(_folded, classes)  # a name may have a comma inside
+        parts = [text] if whole else text.split(",")
+        found += [label_number(part.strip(), classes) for part in parts]
+    return tuple(found)
+
+
+def in_turn(numbers: Sequence[int], count: int) -> tuple[int, ...]:
+    """`count` labels: these, from the beginning again where they end."""
+    return tuple(numbers[place % len(numbers)] for place in range(count))
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

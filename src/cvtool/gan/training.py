@@ -1,0 +1,334 @@
+"""A run: steps of a game, looked at now and then, gone back on when it collapses."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvtool.errors import CvtoolError
+from cvtool.gan.adversarial import Adversarial
+from cvtool.gan.datasets.data import Pictures
+from cvtool.gan.evaluation import Evaluation, Judge
+from cvtool.gan.features import FeatureModel
+from cvtool.gan.feeding import Feeder, likely_labels
+from cvtool.gan.game import Average, Game
+from cvtool.gan.networks import Generator, Shape, build
+from cvtool.gan.options import CHECKS, NetworkOptions, TrainOptions
+from cvtool.gan.sampling import sample
+from cvtool.gan.variational import Variational
+from cvtool.gan.watch import Watch
+from cvtool.progress import Progress, Step, Stop, never, silent
+from cvtool.tensors import autocast, seeded
+
+PROBE = 30
+"""Steps after which a budget of time becomes a number of steps."""
+RECOVERIES = 2
+"""How often a run may go back to its best state."""
+CHECKING = 0.2
+"""Largest share of a budget that checks may take."""
+GRID = 10
+"""Pictures along each side of the grid of a check; with up to so many classes each has a row."""
+
+
+@dataclass
+class Position:
+    """Where a run is; with the game's state and the average, all that is needed to go on exactly.
+
+    Attributes:
+        step: that comes next, from 0.
+        total: steps of the run; 0 while a budget is not yet a number of steps.
+        every: steps between checks; 0 likewise.
+        best: smallest Fréchet distance so far.
+        recoveries: how often the run went back.
+        scale: of the learning rates, smaller after each of them.
+        sums: of the facts since the last check.
+        seconds: spent so far.
+        step_seconds: of them on steps alone.
+    """
+
+    step: int = 0
+    total: int = 0
+    every: int = 0
+    best: float = math.inf
+    recoveries: int = 0
+    scale: float = 1.0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    step_seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What a run came to between two checks.
+
+    Attributes:
+        step: done so far.
+        facts: means of what the game reported.
+        evaluation: of the averaged generator.
+        pictures_per_second: real pictures learned from.
+        seconds: since the start of the run.
+        is_best: no check had a smaller Fréchet distance.
+        trouble: why the run goes back or ends, in words.
+        grid: pictures (GRID², S, S, C) uint8 of noise that stays the same through the run, row by row.
+    """
+
+    step: int
+    facts: Mapping[str, float]
+    evaluation: Evaluation | None
+    pictures_per_second: float
+    seconds: float
+    is_best: bool
+    trouble: str | None
+    grid: NDArray[np.uint8]
+
+    def record(self) -> dict[str, Any]:
+        """As a line of metrics."""
+        return {
+            "step": self.step,
+            **self.facts,
+            **({} if self.evaluation is None else self.evaluation.facts()),
+            "pictures_per_second": round(self.pictures_per_second, 1),
+            "seconds": round(self.seconds, 2),
+            "is_best": self.is_best,
+            **({} if self.trouble is None else {"trouble": self.trouble}),
+        }
+
+
+class Trainer:
+    """One run: it can be stopped after any step, saved, and continued to the same end.
+
+    Randomness comes from the seed and the step alone, so the position is all the random state there is.
+    """
+
+    def __init__(self, game: Game, feed: Feeder, judge: Judge, options: TrainOptions) -> None:
+        self.game, self.feed, self.judge, self.options = game, feed, judge, options
+        self.average = Average(game.generator, options.ema)
+        self.position = Position(total=options.steps or 0)
+        self.watch = Watch()
+        self._best: dict[str, Any] = {}
+        self._plan(0.0, 0.0)
+
+    @property
+    def generator(self) -> Generator:
+        """The averaged generator, ready to use after a check."""
+        return self.average.generator
+
+    @property
+    def at_check(self) -> bool:
+        """Whether the last step was followed by a check."""
+        return bool(self.position.every) and (
+            self.position.step % self.position.every == 0 or self.position.step == self.position.total
+        )
+
+    def run(
+        self,
+        *,
+        on_check: Callable[[Check], None],
+        on_step: Callable[[], None] = lambda: None,
+        progress: Progress = silent,
+        stop: Stop = never,
+    ) -> bool:
+        """Train to the end; False when `stop` ended it before. `on_step` may save, also after a check.
+
+        Raises:
+            CvtoolError: the run collapsed and may not go back any more.
+        """
+        position = self.position
+        start = time.perf_counter() - position.seconds
+        while position.total == 0 or position.step < position.total:
+            if stop():
+                return False
+            self._step()
+            position.seconds = time.perf_counter() - start
+            progress(Step("training", position.step, position.total, self._means()))
+            if position.total == 0 and position.step >= PROBE:
+                self._plan_by_clock(start)
+            out_of_time = self.options.steps is None and position.seconds > 1.1 * self.options.budget
+            if position.total and out_of_time:  # slower than planned: end here rather than much later
+                position.total = position.step
+            if self.at_check:
+                check = self._check(start)
+                on_check(check)
+                if check.trouble is not None:
+                    self._go_back(check.trouble)
+            on_step()
+        return True
+
+    def _step(self) -> None:
+        position, began = self.position, time.perf_counter()
+        chance = seeded(int(np.random.SeedSequence([self.options.seed, position.step]).generate_state(1)[0]))
+        facts = self.game.step(position.step, self.feed, chance, position.scale * self._fall(), self._done())
+        self.average.add(self.game.generator, position.step)
+        for name, value in facts.items():
+            position.sums[name] = position.sums.get(name, 0.0) + float(value)
+        position.sums["steps"] = position.sums.get("steps", 0.0) + 1
+        position.step += 1
+        position.step_seconds += time.perf_counter() - began
+
+    def _done(self) -> float:
+        """Share of the run that lies behind."""
+        return self.position.step / self.position.total if self.position.total else 0.0
+
+    def _fall(self) -> float:
+        """What is left of the learning rates."""
+        return min(1.0, (1 - self._done()) / self.options.fall) if self.options.fall else 1.0
+
+    def _means(self) -> dict[str, float]:
+        steps = max(self.position.sums.get("steps", 0.0), 1.0)
+        return {name: value / steps for name, value in self.position.sums.items() if name != "steps"}
+
+    def _plan_by_clock(self, start: float) -> None:
+        """From the time that steps and a check take to the number of both."""
+        position = self.position
+        began = time.perf_counter()
+        self._judged()
+        check = time.perf_counter() - began
+        position.seconds = time.perf_counter() - start
+        self._plan(position.step_seconds / position.step, check)
+
+    def _plan(self, step: float, check: float) -> None:
+        """Steps and checks of the run; with a budget and nothing measured yet, later."""
+        position, options = self.position, self.options
+        if options.steps is None:
+            if not step:
+                return
+            left = max(options.budget - position.seconds, 0.0)
+            checks = max(1, min(CHECKS, int(CHECKING * left / max(check, 1e-9))))
+            position.total = position.step + max(1, int((left - checks * check) / step))
+            position.every = options.every or max(1, -(-position.total // checks))
+        else:
+            position.every = options.every or max(1, -(-options.steps // CHECKS))
+
+    def _judged(self) -> tuple[NDArray[np.uint8], Evaluation | None]:
+        """The grid and the distances of the average as it is now; None when it makes no numbers any more."""
+        chance = seeded(self.options.seed)
+        count = self.options.samples
+        device = next(self.average.generator.parameters()).device
+        noise = self.average.generator.noise(count, chance).to(device)
+        labels = likely_labels(self.feed.data, count, chance)
+        there = None if labels is None else labels.to(device)
+        with autocast(device, self.options.precision):
+            self.average.settle(noise, there)
+        if not all(bool(each.isfinite().all()) for each in self.average.generator.state_dict().values()):
+            shape = self.average.generator.shape
+            return np.zeros((GRID**2, shape.size, shape.size, shape.channels), np.uint8), None
+        pictures = sample(self.average.generator, noise.cpu(), labels, device)
+        return self._grid(chance, device), self.judge.evaluate(pictures)
+
+    def _grid(self, chance: torch.Generator, device: torch.device) -> NDArray[np.uint8]:
+        generator = self.average.generator
+        labels: Tensor | None = None
+        if generator.shape.classes:
+            rows = torch.arange(GRID) % generator.shape.classes
+            labels = rows.repeat_interleave(GRID)
+        return sample(generator, generator.noise(GRID**2, chance), labels, device)
+
+    def _check(self, start: float) -> Check:
+        position = self.position
+        grid, evaluation = self._judged()
+        position.seconds = time.perf_counter() - start
+        facts = self._means()
+        is_best = evaluation is not None and evaluation.fd < position.best
+        finite = evaluation is not None and all(math.isfinite(value) for value in facts.values())
+        trouble = self.watch.verdict(
+            {
+                "step": position.step,
+                "finite": finite,
+                **facts,
+                **({} if evaluation is None else evaluation.facts()),
+            }
+        )
+        speed = position.sums.get("steps", 0.0) * self.feed.batch
+        check = Check(
+            position.step,
+            facts,
+            evaluation,
+            position.step * self.feed.batch / max(position.step_seconds, 1e-9) if speed else 0.0,
+            position.seconds,
+            is_best and trouble is None,
+            trouble,
+            grid,
+        )
+        position.sums = {}
+        if check.is_best:
+            assert evaluation is not None
+            position.best = evaluation.fd
+            self._best = deepcopy({"game": self.game.state(), "average": self.average.generator.state_dict()})
+        return check
+
+    def _go_back(self, trouble: str) -> None:
+        """To the best state, with gentler settings.
+
+        Raises:
+            CvtoolError: there is none, or the run may not go back (any more).
+        """
+        position = self.position
+        if not self.options.recover:
+            raise CvtoolError(f"The run ended: {trouble}. Its best state is kept; lower the rates or try another loss.")
+        if not self._best:
+            raise CvtoolError(f"The run ended: {trouble}, before any state was good. Lower --rate-g and --rate-d.")
+        if position.recoveries >= RECOVERIES:
+            raise CvtoolError(
+                f"The run ended: {trouble}, and going back {position.recoveries} times did not help. "
+                "Lower --rate-g and --rate-d, or try --loss r3gan."
+            )
+        position.recoveries += 1
+        position.scale /= 2
+        self.game.load_state(deepcopy(self._best["game"]))
+        self.game.calm_down()
+        self.average.generator.load_state_dict(self._best["average"])
+        self.watch.went_back()
+
+    def state(self) -> dict[str, Any]:
+        """All that `load_state` needs to go on exactly: tensors, numbers and texts."""
+        return {
+            "game": self.game.state(),
+            "average": self.average.generator.state_dict(),
+            "position": asdict(self.position),
+            "watch": self.watch.state(),
+            "best": self._best,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.game.load_state(state["game"])
+        self.average.generator.load_state_dict(state["average"])
+        self.position = Position(**deepcopy(state["position"]))
+        if self.position.recoveries:
+            self.game.calm_down()
+        self.watch.load_state(state["watch"])
+        self._best = dict(state["best"])
+
+
+def prepare(
+    data: Pictures, networks: NetworkOptions, options: TrainOptions, model: FeatureModel, progress: Progress = silent
+) -> Trainer:
+    """A run that has not begun: untrained networks, where `model` computes, and a judge of what they make.
+
+    Raises:
+        UsageError: the networks cannot make such pictures.
+        BadInputError: too few pictures to judge by.
+    """
+    shape, device = Shape(data.size, data.channels, len(data.classes)), model.device
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        generator, discriminator = build(networks, shape)
+        for each in (generator, discriminator):
+            each.to(device).to(memory_format=torch.channels_last)
+        game: Game = (Variational if options.vae else Adversarial)(generator, discriminator, options)
+    judge = Judge(reference_pictures(data, options), model, progress=progress)
+    return Trainer(game, Feeder(data, options.batch, options.seed, device), judge, options)
+
+
+def reference_pictures(data: Pictures, options: TrainOptions) -> NDArray[np.uint8]:
+    """The pictures that samples are judged by: as many of the data's, evenly spread."""
+    return np.array(data.pixels[np.linspace(0, len(data) - 1, min(options.samples, len(data))).astype(int)])

@@ -1,0 +1,317 @@
+"""Runs on pictures of two kinds of bars: exact resume, going back, and that every loss learns."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+from cvtool.errors import CvtoolError
+from cvtool.gan.adversarial import Adversarial
+from cvtool.gan.datasets import Pictures
+from cvtool.gan.evaluation import Judge
+from cvtool.gan.feeding import Feeder, likely_labels, to_pixels, to_signed
+from cvtool.gan.game import Average
+from cvtool.gan.networks import Shape, build
+from cvtool.gan.options import RECIPES, Augment, Loss, NetworkOptions, Penalty, TrainOptions
+from cvtool.gan.training import RECOVERIES, Trainer, reference_pictures
+from cvtool.gan.variational import Encoder, Variational, divergence, reconstruction
+from cvtool.reference import gan as reference
+
+CPU = torch.device("cpu")
+SIZE = 8
+FAST = TrainOptions(steps=12, every=4, batch=16, samples=100, precision="fp32")
+
+
+class Pooled:
+    """Features that need no network: means of 2 by 2 pixels."""
+
+    name = "pooled"
+    device = CPU
+
+    def features(self, pictures, *, progress=None):
+        n, h, w, c = pictures.shape
+        return pictures.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4)).reshape(n, -1).astype(np.float32) / 255
+
+
+def bars(count=400, seed=0):
+    """Upright bars (class 0) and level ones (class 1) on black, at random places."""
+    chance = np.random.default_rng(seed)
+    labels = chance.integers(0, 2, count)
+    pixels = np.zeros((count, SIZE, SIZE, 1), np.uint8)
+    for picture, label, place in zip(pixels, labels, chance.integers(0, SIZE - 1, count), strict=True):
+        if label:
+            picture[place : place + 2] = 230
+        else:
+            picture[:, place : place + 2] = 230
+    return Pictures.of(pixels, labels, ("upright", "level"), "bars")
+
+
+def trainer(options=FAST, data=None, **networks):
+    data = data or bars()
+    torch.manual_seed(options.seed)
+    shape = Shape(SIZE, 1, len(data.classes))
+    pair = build(NetworkOptions(**{"width": 8, "latent": 8, **networks}), shape)
+    game = (Variational if options.vae else Adversarial)(*pair, options)
+    judge = Judge(reference_pictures(data, options), Pooled())
+    return Trainer(game, Feeder(data, options.batch, options.seed, CPU), judge, options)
+
+
+def same(one, other):
+    """Whether two states are the same to the bit, the time apart."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one if "seconds" not in str(k))
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def ignore(check):
+    pass
+
+
+@pytest.mark.parametrize("more", [{}, {"vae": True}, {"loss": Loss.wgan_gp}, {"augment": Augment.diff}])
+@pytest.mark.parametrize("after", [1, 4, 7])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(more, after):
+    options = TrainOptions(**{**FAST.__dict__, **more})
+    whole = trainer(options)
+    assert whole.run(on_check=ignore)
+
+    first = trainer(options)
+    asked = 0
+
+    def stop():
+        nonlocal asked
+        asked += 1
+        return asked > after
+
+    assert not first.run(on_check=ignore, stop=stop)
+    state = copy.deepcopy(first.state())
+    second = trainer(options)
+    second.load_state(state)
+    assert second.run(on_check=ignore)
+    assert same(whole.state(), second.state())
+
+
+def test_seeds():
+    one, again, other = trainer(), trainer(), trainer(TrainOptions(**{**FAST.__dict__, "seed": 1}))
+    for each in (one, again, other):
+        each.run(on_check=ignore)
+    assert same(one.state()["game"], again.state()["game"])
+    assert not same(one.state()["game"]["generator"], other.state()["game"]["generator"])
+
+
+@pytest.mark.parametrize("loss", list(Loss))
+def test_every_loss_learns_bars(loss):
+    """Within some dozens of quick steps the distance is three quarters of the untrained generator's."""
+    steps = 60 if RECIPES[loss].critic_steps > 1 else 120
+    options = TrainOptions(
+        loss=loss, steps=steps, every=20, batch=32, samples=200, precision="fp32", ema=0.9, fall=0, rate_g=5e-3,
+        rate_d=5e-3, recover=False,
+    )  # fmt: skip
+    run, seen = trainer(options), []
+    _, untrained = run._judged()
+    run.run(on_check=seen.append)
+    assert min(check.evaluation.fd for check in seen) < 0.75 * untrained.fd
+
+
+def test_the_vae_learns_bars():
+    options = TrainOptions(vae=True, steps=150, every=50, batch=32, samples=200, precision="fp32", ema=0.9)
+    seen = []
+    trainer(options).run(on_check=seen.append)
+    assert seen[-1].facts["loss"] < 0.7 * seen[0].facts["loss"]
+
+
+def test_checks_come_when_they_should_and_the_best_is_said():
+    seen = []
+    run = trainer(TrainOptions(**{**FAST.__dict__, "steps": 10}))
+    run.run(on_check=seen.append)
+    assert [check.step for check in seen] == [4, 8, 10]
+    assert seen[0].is_best
+    assert seen[0].grid.shape == (100, SIZE, SIZE, 1)
+    assert run.position.best == min(check.evaluation.fd for check in seen)
+
+
+def test_a_budget_becomes_steps():
+    options = TrainOptions(**{**FAST.__dict__, "steps": None, "every": None, "budget": 3.0})
+    run, seen = trainer(options), []
+    run.run(on_check=seen.append)
+    assert run.position.total == run.position.step > 30
+    assert 1 <= len(seen) <= 11
+    assert run.position.seconds < 6
+
+
+def spoil(run, *, at):
+    """Let a run's weights become no numbers after some step, once."""
+    step = run.game.step
+
+    def spoiled(number, *rest):
+        facts = step(number, *rest)
+        if number in at:
+            at.remove(number)
+            with torch.no_grad():
+                next(run.game.generator.parameters()).fill_(float("nan"))
+        return facts
+
+    run.game.step = spoiled
+
+
+def test_a_run_that_breaks_goes_back_and_on_more_gently():
+    run, seen = trainer(TrainOptions(**{**FAST.__dict__, "loss": Loss.bce})), []
+    spoil(run, at=[5])
+    assert run.run(on_check=seen.append)
+    assert [check.trouble is None for check in seen] == [True, False, True]
+    assert run.position.recoveries == 1
+    assert run.position.scale == 0.5
+    assert run.game.gentle
+    assert all(each.isfinite().all() for each in run.generator.state_dict().values())
+
+
+def test_a_run_that_keeps_breaking_ends():
+    run = trainer(TrainOptions(**{**FAST.__dict__, "steps": 40}))
+    spoil(run, at=list(range(5, 40, 4)))
+    with pytest.raises(CvtoolError, match=f"going back {RECOVERIES} times"):
+        run.run(on_check=ignore)
+
+
+def test_no_recovery_unless_wanted():
+    run = trainer(TrainOptions(**{**FAST.__dict__, "recover": False}))
+    spoil(run, at=[5])
+    with pytest.raises(CvtoolError, match="best state is kept"):
+        run.run(on_check=ignore)
+
+
+class TestOneStep:
+    """Against the same step written out with torch's own parts."""
+
+    def test_non_saturating_game(self):
+        options = TrainOptions(loss=Loss.bce, penalty=Penalty.none, batch=16, precision="fp32")
+        run = trainer(options)
+        game, feed = run.game, run.feed
+        twins = copy.deepcopy((game.generator, game.discriminator))
+        recipe = RECIPES[Loss.bce]
+        adams = [
+            torch.optim.Adam(twin.parameters(), rate, (recipe.beta1, recipe.beta2))
+            for twin, rate in zip(twins, (recipe.rate_g, recipe.rate_d), strict=True)
+        ]
+        game.step(0, feed, torch.Generator().manual_seed(3), 1.0, 0.0)
+
+        generator, discriminator = twins
+        real, labels = feed(0)
+        fake = generator(torch.randn(16, 8, generator=torch.Generator().manual_seed(3)), labels)
+        truth, lie = discriminator(real, labels), discriminator(fake.detach(), labels)
+        loss = binary_cross_entropy_with_logits(truth, torch.ones(16))
+        (loss + binary_cross_entropy_with_logits(lie, torch.zeros(16))).backward()
+        adams[1].step()
+        discriminator.zero_grad()
+        softplus(-discriminator(fake, labels)).mean().backward()
+        adams[0].step()
+        for ours, theirs in zip((game.generator, game.discriminator), twins, strict=True):
+            for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+    def test_critic_steps_and_clipping(self):
+        run = trainer(TrainOptions(loss=Loss.wgan, batch=16, precision="fp32"))
+        numbers = []
+        feed = run.feed
+        run.game.step(2, lambda number: numbers.append(number) or feed(number), torch.Generator(), 1.0, 0.0)
+        assert numbers == [10, 11, 12, 13, 14]
+        assert max(each.abs().max() for each in run.game.discriminator.parameters()) <= RECIPES[Loss.wgan].clip
+
+    def test_lazy_penalties_skip_steps(self):
+        run = trainer(TrainOptions(lazy=3, batch=16, precision="fp32"))
+        seen = [run.game.step(n, run.feed, torch.Generator().manual_seed(n), 1.0, 0.0) for n in range(6)]
+        assert ["penalty" in facts for facts in seen] == [True, False, False, True, False, False]
+
+    def test_rates_fall_to_nothing(self):
+        run = trainer(TrainOptions(batch=16, precision="fp32"))
+        before = copy.deepcopy(run.game.generator.state_dict())
+        run.game.step(0, run.feed, torch.Generator(), 0.0, 0.0)
+        weights = [name for name, _ in run.game.generator.named_parameters()]
+        assert all(torch.equal(before[name], run.game.generator.state_dict()[name]) for name in weights)
+
+
+class TestAverage:
+    def test_weights_by_hand(self):
+        generator, _ = build(NetworkOptions(width=4), Shape(SIZE, 1))
+        average = Average(generator, 0.5)
+        start = [each.clone() for each in generator.parameters()]
+        with torch.no_grad():
+            for each in generator.parameters():
+                each.add_(1)
+        average.add(generator, 1000)
+        for one, other in zip(average.generator.parameters(), start, strict=True):
+            torch.testing.assert_close(one, other + 0.5)
+
+    def test_batch_norms_are_settled(self):
+        torch.manual_seed(0)
+        generator, _ = build(NetworkOptions(width=4), Shape(SIZE, 1))
+        average = Average(generator, 0.9)
+        z = generator.noise(400, torch.Generator().manual_seed(0))
+        average.settle(z, None, rounds=1)
+        whole = copy.deepcopy(generator).train()
+        with torch.no_grad():
+            torch.testing.assert_close(average.generator(z), whole(z), rtol=0.05, atol=0.01)
+        assert not average.generator.training
+        assert all(layer.momentum == 0.1 for layer in average.generator.modules() if hasattr(layer, "momentum"))
+
+
+class TestFeeder:
+    def test_an_epoch_shows_every_picture_once(self):
+        data = bars(40)
+        feed = Feeder(data, 10, 0, CPU)
+        seen = torch.cat([feed(number).labels for number in range(4)])
+        assert sorted(seen.tolist()) == sorted(data.labels.tolist())
+        assert not torch.equal(feed(0).pictures, feed(4).pictures)
+
+    def test_batches_do_not_depend_on_what_was_asked_before(self):
+        data = bars(40)
+        one, other = Feeder(data, 10, 0, CPU), Feeder(data, 10, 0, CPU)
+        one(0)
+        torch.testing.assert_close(one(7).pictures, other(7).pictures)
+
+    def test_fewer_pictures_than_a_batch(self):
+        feed = Feeder(bars(5), 64, 0, CPU)
+        assert len(feed(0).pictures) == len(feed(3).pictures) == 5
+
+    def test_levels_survive(self):
+        levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
+        assert np.array_equal(to_pixels(to_signed(levels)), levels.numpy())
+        assert to_signed(levels).min() == -1
+        assert to_signed(levels).max() == 1
+
+    def test_labels_as_often_as_in_the_data(self):
+        labels = np.array([0] * 90 + [1] * 10)
+        data = Pictures.of(np.zeros((100, SIZE, SIZE, 1), np.uint8), labels)
+        drawn = likely_labels(data, 5000, torch.Generator().manual_seed(0))
+        assert drawn.float().mean() == pytest.approx(0.1, abs=0.02)
+
+
+class TestVae:
+    def test_divergence_and_reconstruction_are_the_papers(self):
+        chance = np.random.default_rng(0)
+        mean, log_variance = chance.normal(size=(2, 5, 4))
+        expected = reference.kl_divergence(mean, log_variance)
+        value = expected[0] if isinstance(expected, tuple) else expected
+        assert divergence(torch.tensor(mean), torch.tensor(log_variance)).item() == pytest.approx(float(value))
+        normal = torch.distributions.Normal(torch.tensor(mean), torch.tensor(log_variance).div(2).exp())
+        theirs = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
+        assert divergence(torch.tensor(mean), torch.tensor(log_variance)).item() == pytest.approx(theirs.item())
+
+    def test_pixels_are_probabilities(self):
+        a, x = torch.randn(3, 1, 4, 4), torch.rand(3, 1, 4, 4) * 2 - 1
+        p, q = (a.tanh() + 1) / 2, (x + 1) / 2
+        expected = -(q * p.log() + (1 - q) * (1 - p).log()).sum() / 3
+        torch.testing.assert_close(reconstruction(a, x), expected, rtol=1e-4, atol=1e-4)
+
+    def test_the_encoder_hears_of_classes(self):
+        _, discriminator = build(NetworkOptions(width=4), Shape(SIZE, 1, 2))
+        encoder = Encoder(discriminator, 8)
+        x = torch.zeros(1, 1, SIZE, SIZE)
+        assert not torch.equal(encoder(x, torch.tensor([0]))[0], encoder(x, torch.tensor([1]))[0])
