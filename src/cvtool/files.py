@@ -21,6 +21,12 @@ MAX_INPUT_BYTES = 2 << 30
 
 CHUNK_BYTES = 1 << 20
 
+PICTURE_SUFFIXES = frozenset(
+    f".{name}"
+    for name in "avif bmp gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm qoi tif tiff webp".split()  # noqa: SIM905
+)
+"""What counts as a picture inside a folder or an archive; a file that is named itself may be called anything."""
+
 
 def shown(name: object) -> str:
     """`name` fit for one line of text: control characters, line breaks and undecodable bytes as escapes."""

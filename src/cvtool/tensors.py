@@ -74,6 +74,20 @@ def choose_dtype(device: torch.device, precision: str = "auto") -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def training_precision(device: torch.device, precision: str = "auto") -> str:
+    """As `choose_dtype`, but ``auto`` is bf16 on CPUs with instructions for it, too: training forgives its rounding.
+
+    Returns:
+        ``fp32``, ``bf16`` or ``fp16``.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cpu":
+        can: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+        return "bf16" if can.get("avx512_bf16") or can.get("amx_bf16") else "fp32"
+    return "bf16" if choose_dtype(device) == torch.bfloat16 else "fp32"
+
+
 def autocast(device: torch.device | str, precision: str = "auto") -> AbstractContextManager[object]:
     """A block in which networks compute in `precision` (see `choose_dtype`); nothing happens in it for fp32."""
     device = torch.device(device)

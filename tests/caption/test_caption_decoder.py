@@ -13,9 +13,9 @@ from numeric import central_difference
 
 from cvtool.caption.batches import batches, in_order, padded
 from cvtool.caption.decoder import Captioner
-from cvtool.caption.evaluation import loss_of
+from cvtool.caption.evaluation import captions_and_loss
 from cvtool.caption.losses import log_probabilities, self_critical_loss, temporal_softmax_loss
-from cvtool.caption.options import Cell, ModelOptions
+from cvtool.caption.options import Cell, DecodeOptions, ModelOptions
 from cvtool.caption.vocabulary import END, NULL, START
 
 WORDS = torch.tensor([[[START, 4, 5, 6, 7], [START, 8, 4, 4, 9]], [[START, 9, 8, 7, 6], [START, 5, 5, 5, 5]]])
@@ -118,7 +118,7 @@ def test_padding_does_not_count() -> None:
     texts = sentences(5)
     data = corpus([texts[:3], ["dog"], texts[3:]])
     captioner = tiny(layers=2)
-    total, words = loss_of(captioner, data, torch.device("cpu"))
+    _, total, words = captions_and_loss(captioner, data, DecodeOptions(longest=3), torch.device("cpu"))
     wanted = 0.0
     for number, each in enumerate(data.captions):
         features = torch.from_numpy(data.features.read([number], False)[0]).float()

@@ -122,7 +122,7 @@ def test_a_prefix(describer: Describer, pictures: list[np.ndarray]) -> None:
 
 def test_other_weights_are_refused(checkpoint: Checkpoint) -> None:
     assert Describer.of(checkpoint).device == torch.device("cpu")
-    with pytest.raises(BadInputError, match=r"efficientnet-lite0.*000000000000.*Use those it was trained with"):
+    with pytest.raises(BadInputError, match=r"efficientnet-lite0.*000000000000.*Give its own by --weights"):
         Describer.of(replace(checkpoint, fingerprint="0" * 64))
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import json
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,14 +13,14 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from cvtool.errors import CvtoolError
+from cvtool.errors import CvtoolError, UsageError
 from cvtool.gan.adversarial import Adversarial
 from cvtool.gan.datasets import Pictures
 from cvtool.gan.evaluation import Judge
 from cvtool.gan.feeding import Feeder, likely_labels, to_pixels, to_signed
-from cvtool.gan.game import Average
+from cvtool.gan.game import Adam, Average
 from cvtool.gan.networks import Shape, build
-from cvtool.gan.options import RECIPES, Augment, Loss, NetworkOptions, Penalty, TrainOptions
+from cvtool.gan.options import RECIPES, Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions, completed
 from cvtool.gan.training import RECOVERIES, Trainer, reference_pictures
 from cvtool.gan.variational import Encoder, Variational, divergence, reconstruction
 from cvtool.reference import gan as reference
@@ -110,7 +113,7 @@ def test_seeds():
 @pytest.mark.parametrize("loss", list(Loss))
 def test_every_loss_learns_bars(loss):
     """Within some dozens of quick steps the distance is three quarters of the untrained generator's."""
-    steps = 60 if RECIPES[loss].critic_steps > 1 else 120
+    steps = {Loss.wgan: 60, Loss.wgan_gp: 60, Loss.dragan: 300}.get(loss, 120)
     options = TrainOptions(
         loss=loss, steps=steps, every=20, batch=32, samples=200, precision="fp32", ema=0.9, fall=0, rate_g=5e-3,
         rate_d=5e-3, recover=False,
@@ -138,13 +141,56 @@ def test_checks_come_when_they_should_and_the_best_is_said():
     assert run.position.best == min(check.evaluation.fd for check in seen)
 
 
-def test_a_budget_becomes_steps():
-    options = TrainOptions(**{**FAST.__dict__, "steps": None, "every": None, "budget": 3.0})
-    run, seen = trainer(options), []
-    run.run(on_check=seen.append)
-    assert run.position.total == run.position.step > 30
-    assert 1 <= len(seen) <= 11
-    assert run.position.seconds < 6
+class TestBudget:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        """A step takes a hundredth of a second, a check a tenth, and nothing else takes time."""
+        now = [0.0]
+
+        def slow(owner, name, seconds):
+            plain = getattr(owner, name)
+
+            def timed(*arguments):
+                now[0] += seconds
+                return plain(*arguments)
+
+            monkeypatch.setattr(owner, name, timed)
+
+        slow(Average, "add", 0.01)
+        slow(Judge, "evaluate", 0.1)
+        monkeypatch.setattr("cvtool.gan.training.time.perf_counter", lambda: now[0])
+
+    def budgeted(self, **more):
+        options = TrainOptions(**{**FAST.__dict__, "steps": None, "every": None, "budget": 3.0, **more})
+        run, seen = trainer(options), []
+        run.run(on_check=seen.append)
+        return run, seen
+
+    def test_it_becomes_steps(self, clock):
+        run, seen = self.budgeted()
+        assert run.position.total == run.position.step
+        assert 200 < run.position.total <= 300
+        assert 1 <= len(seen) <= 11
+        assert run.position.seconds == pytest.approx(3, abs=0.2)
+
+    def test_the_same_number_of_steps_repeats_it(self, clock):
+        run, _ = self.budgeted()
+        more = {"steps": run.position.total, "every": run.position.every}
+        again = trainer(TrainOptions(**{**FAST.__dict__, **more}))
+        again.run(on_check=ignore)
+        assert same(run.state()["game"], again.state()["game"])
+
+    def test_checks_that_were_asked_for_are_planned(self):
+        run = trainer(TrainOptions(**{**FAST.__dict__, "steps": None, "every": 50, "budget": 100.0}))
+        run._plan(0.1, 5.0)
+        assert run.position.total == 500  # ten times 50 steps and a check of 5 s
+
+    def test_slow_steps_end_the_probe(self, monkeypatch):
+        now = itertools.count()
+        monkeypatch.setattr("cvtool.gan.training.time.perf_counter", lambda: next(now))
+        run, seen = self.budgeted(budget=20.0)
+        assert run.position.step < 30
+        assert seen
 
 
 def spoil(run, *, at):
@@ -178,6 +224,98 @@ def test_a_run_that_keeps_breaking_ends():
     spoil(run, at=list(range(5, 40, 4)))
     with pytest.raises(CvtoolError, match=f"going back {RECOVERIES} times"):
         run.run(on_check=ignore)
+
+
+def test_a_run_that_went_back_and_was_stopped_ends_with_the_same_bits():
+    options = TrainOptions(**{**FAST.__dict__, "loss": Loss.bce, "steps": 16})
+    whole, first, second = (trainer(options) for _ in range(3))
+    for run in (whole, first):
+        spoil(run, at=[5])
+    whole.run(on_check=ignore)
+    assert whole.position.recoveries == 1
+    assert not first.run(on_check=ignore, stop=lambda: first.position.step == 10)
+    second.load_state(copy.deepcopy(first.state()))
+    second.run(on_check=ignore)
+    assert same(whole.state(), second.state())
+
+
+def test_metrics_are_json_whatever_happened():
+    run, seen = trainer(TrainOptions(**{**FAST.__dict__, "loss": Loss.bce})), []
+    spoil(run, at=[5])
+    run.run(on_check=seen.append)
+    assert math.isnan(seen[1].facts["loss_g"])
+    assert json.loads(json.dumps(seen[1].record(), allow_nan=False))["loss_g"] is None
+
+
+def test_facts_are_means_of_the_steps_that_reported_them():
+    run, seen, plain = trainer(TrainOptions(**{**FAST.__dict__, "steps": 4, "lazy": 4})), [], []
+    step = run.game.step
+
+    def spied(*arguments):
+        plain.append(step(*arguments))
+        return plain[-1]
+
+    run.game.step = spied
+    run.run(on_check=seen.append)
+    assert seen[0].facts["penalty"] == pytest.approx(float(plain[0]["penalty"]))
+    assert seen[0].facts["loss_g"] == pytest.approx(np.mean([float(each["loss_g"]) for each in plain]))
+
+
+def test_epochs_count_what_critics_see():
+    run, seen = trainer(TrainOptions(**{**FAST.__dict__, "loss": Loss.wgan, "steps": 4})), []
+    run.run(on_check=seen.append)
+    assert seen[0].epoch == 4 * 5 * 16 / 400
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("loss", "penalty", "weight"),
+        [
+            (Loss.bce, Penalty.r1_r2, RECIPES[Loss.r3gan].weight),
+            (Loss.r3gan, Penalty.gradient, 10.0),
+            (Loss.hinge, Penalty.dragan, 10.0),
+            (Loss.r3gan, Penalty.none, 0.0),
+            (Loss.wgan_gp, None, 10.0),
+        ],
+    )
+    def test_another_penalty_has_its_usual_weight(self, loss, penalty, weight):
+        assert TrainOptions(loss=loss, penalty=penalty).recipe.weight == weight
+        assert TrainOptions(loss=loss, penalty=penalty, weight=3.0).recipe.weight == 3.0
+
+    def test_what_was_left_open(self):
+        networks, train = completed(100, NetworkOptions(), TrainOptions(loss=Loss.hinge))
+        assert (networks.spectral, train.augment) == (True, Augment.diff)
+        assert completed(10**6, NetworkOptions(spectral=False), train) == (NetworkOptions(spectral=False), train)
+        networks, train = completed(10**6, NetworkOptions(), TrainOptions(vae=True, loss=Loss.hinge))
+        assert (networks.spectral, train.augment) == (False, Augment.off)
+
+    def test_smoothing_is_refused_before_the_first_step(self):
+        with pytest.raises(UsageError, match="labels to smooth"):
+            trainer(TrainOptions(smoothing=0.1))
+
+    def test_a_rate_of_nothing(self):
+        assert trainer(TrainOptions(vae=True, rate_g=0.0)).game.rate == 0
+
+    def test_fully_connected_networks_show_no_deviation(self):
+        with pytest.raises(UsageError, match="dcgan or resnet"):
+            build(NetworkOptions(arch=Arch.mlp, minibatch_std=True), Shape(SIZE, 1))
+
+
+def test_adam_is_torchs_also_after_a_pause():
+    torch.manual_seed(0)
+    one = torch.nn.Linear(5, 3)
+    other = copy.deepcopy(one)
+    ours, theirs = Adam(one, (0.5, 0.99)), torch.optim.Adam(other.parameters(), 0.01, (0.5, 0.99), fused=True)
+    for number, x in enumerate(torch.randn(6, 4, 5)):
+        if number == 3:
+            kept, ours = copy.deepcopy(ours.state_dict()), Adam(one, (0.5, 0.99))
+            ours.load_state_dict(kept)
+        for module in (one, other):
+            module.zero_grad()
+            module(x).square().sum().backward()
+        ours.step(0.01)
+        theirs.step()
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
 
 
 def test_no_recovery_unless_wanted():
@@ -260,6 +398,12 @@ class TestAverage:
             torch.testing.assert_close(average.generator(z), whole(z), rtol=0.05, atol=0.01)
         assert not average.generator.training
         assert all(layer.momentum == 0.1 for layer in average.generator.modules() if hasattr(layer, "momentum"))
+
+    def test_settling_leaves_no_batch_of_one(self):
+        generator, _ = build(NetworkOptions(arch=Arch.mlp, width=4), Shape(SIZE, 1))
+        average = Average(generator, 0.9)
+        average.settle(generator.noise(103, torch.Generator()), None)
+        assert all(each.isfinite().all() for each in average.generator.state_dict().values())
 
 
 class TestFeeder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from cvtool.caption.decoder import Captioner
+from cvtool.caption.extractor import Extractor, tuned_fingerprint
 from cvtool.caption.features import Pca
 from cvtool.caption.options import Cell, ModelOptions
 from cvtool.caption.vocabulary import Vocabulary
 from cvtool.errors import BadInputError, CvtoolError
 from cvtool.files import read_input, write_atomically
+from cvtool.models.loader import load
 
 _KEY = "caption"
 _PCA_MEAN, _PCA_COMPONENTS = "pca.mean", "pca.components"
+_NETWORK = "network."
 BUNDLED = "captioner.safetensors"
 
 
@@ -34,10 +38,11 @@ class Checkpoint:
         captioner: on the CPU.
         vocabulary: its words.
         model: name of the network whose features it reads, or what else the features are called.
-        fingerprint: of that network and the way pictures enter it; features with another one do not fit.
+        fingerprint: of that network as published and the way pictures enter it.
         longest: words in a caption it was trained on at most.
         facts: metrics and the like, for people.
         pca: what the network's features go through before the captioner reads them.
+        network: name → value of the network's parameters that were fine-tuned; empty where none were.
     """
 
     captioner: Captioner
@@ -47,6 +52,45 @@ class Checkpoint:
     longest: int
     facts: Mapping[str, Any] = field(default_factory=dict)
     pca: Pca | None = None
+    network: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def features_fingerprint(self) -> str:
+        """Of the features it reads; those with another one do not fit."""
+        return tuned_fingerprint(self.fingerprint, self.network) if self.network else self.fingerprint
+
+
+def extractor_of(
+    checkpoint: Checkpoint,
+    *,
+    device: torch.device | str = "cpu",
+    weights: Path | None = None,
+    precision: str = "auto",
+    fold: bool = True,
+) -> Extractor:
+    """The network whose features a captioner reads, with its fine-tuned weights if it has any.
+
+    Args:
+        checkpoint: the captioner.
+        device: where to compute.
+        weights: of the network as published, if they do not come with the install.
+        precision: as `tensors.autocast` takes it.
+        fold: make a faster copy of the network; worth it from some ten pictures on.
+
+    Raises:
+        BadInputError: its weights are not those the captioner knows.
+        WeightsUnavailableError: the network's weights are not on this machine.
+    """
+    extractor = Extractor(load(checkpoint.model, device=device, weights=weights), precision=precision, fold=fold)
+    found = extractor.origin.fingerprint
+    if found != checkpoint.fingerprint:
+        raise BadInputError(
+            f"This captioner was trained with other weights of {checkpoint.model}: it reads features with the "
+            f"fingerprint {checkpoint.fingerprint[:12]}, these weights give {found[:12]}. Give its own by --weights."
+        )
+    if checkpoint.network:
+        extractor.tune(checkpoint.network)
+    return extractor
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint, note: str = "", dtype: torch.dtype = torch.float32) -> None:
@@ -61,7 +105,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, note: str = "", dtype: 
         "longest": checkpoint.longest,
         "facts": dict(checkpoint.facts),
     }
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in captioner.state_dict().items()}
+    parts = {**captioner.state_dict(), **{_NETWORK + name: tensor for name, tensor in checkpoint.network.items()}}
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in parts.items()}
     if checkpoint.pca is not None:
         tensors[_PCA_MEAN] = torch.from_numpy(checkpoint.pca.mean)
         tensors[_PCA_COMPONENTS] = torch.from_numpy(checkpoint.pca.components)
@@ -98,6 +143,8 @@ def _built(record: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     pca = None
     if _PCA_MEAN in tensors:
         pca = Pca(tensors.pop(_PCA_MEAN).float().numpy(), tensors.pop(_PCA_COMPONENTS).float().numpy())
+    tuned = [name for name in tensors if name.startswith(_NETWORK)]
+    network = {name.removeprefix(_NETWORK): tensors.pop(name).float() for name in tuned}
     options = ModelOptions(**{**record["options"], "cell": Cell(record["options"]["cell"])})
     expected = tensors["embed.weight"].shape[0]
     if expected != len(vocabulary):
@@ -122,4 +169,5 @@ def _built(record: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
         int(record["longest"]),
         dict(record["facts"]),
         pca,
+        network,
     )

@@ -8,7 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -90,6 +90,42 @@ class Extractor:
         frame = frame_for(pixels.shape[0], pixels.shape[1], self.model.card, self.resize, False)
         return shown(pixels, frame, self.model.card)
 
+    @property
+    def framing(self) -> tuple[object, ...]:
+        """All that `canvas` depends on besides the picture, as JSON can hold it."""
+        card = self.model.card
+        return card.input_size, card.crop, card.interpolation, card.mean, card.scale, card.channels, self.resize.value
+
+    @property
+    def batch(self) -> int:
+        """Pictures at a time that suit the device."""
+        return CPU_BATCH if self.model.device.type == "cpu" else GPU_BATCH
+
+    def tune(self, weights: Mapping[str, Tensor]) -> None:
+        """Give the network fine-tuned weights, before features are first asked for; `origin` then says so.
+
+        Args:
+            weights: name of a parameter → its value.
+
+        Raises:
+            BadInputError: they are not of this network.
+        """
+        assert self._folded is None or self._folded is self.model.module
+        parameters = dict(self.model.module.named_parameters())
+        wrong = [name for name, value in weights.items() if _shape(parameters.get(name)) != value.shape]
+        if wrong:
+            raise BadInputError(
+                f"The fine-tuned weight '{printable(wrong[0])}' does not fit {self.model.card.name}. Get it again."
+            )
+        with torch.no_grad():
+            for name, value in weights.items():
+                parameters[name].copy_(value)
+        self.origin = replace(
+            self.origin,
+            model=f"{self.model.card.name}, fine-tuned",
+            fingerprint=tuned_fingerprint(self.origin.fingerprint, weights),
+        )
+
     def maps(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) RGB in [0, 1] → (N, C, h, w) float32, differentiable where the parameters are."""
         with autocast(self.model.device, self.precision):
@@ -125,6 +161,19 @@ class Extractor:
         facts = [card.name, self.model.fingerprint, card.input_size, card.crop, card.interpolation]
         facts += [card.mean, card.std, card.scale, card.channels, self.resize.value, self.layer]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def tuned_fingerprint(fingerprint: str, weights: Mapping[str, Tensor]) -> str:
+    """What identifies the features of a network that had `fingerprint` before it got these weights; SHA-256."""
+    digest = hashlib.sha256(fingerprint.encode())
+    for name in sorted(weights):
+        digest.update(name.encode() + b"\0")
+        digest.update(weights[name].detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _shape(parameter: Tensor | None) -> torch.Size | None:
+    return None if parameter is None else parameter.shape
 
 
 FORWARD_FEATURES = "forward_features()"
@@ -200,12 +249,12 @@ def compute_features(
     """
     if components:
         check_components(components, extractor.origin.channels, len(pictures))
-    pending = _pending(pictures, existing_sizes(path, extractor.origin), path)
+    pending = with_files(pictures, existing_sizes(path, extractor.origin), path)
     kinds = kinds_of(spatial=spatial, flipped=flipped)
-    size = batch or (CPU_BATCH if extractor.model.device.type == "cpu" else GPU_BATCH)
+    size = batch or extractor.batch
     with writing(path, extractor.origin, [picture.name for picture, _ in pending], kinds) as writer:
         done = 0
-        for seen, group in _batches(pending, extractor, size, skip):
+        for seen, group in read_ahead(pending, extractor, size, skip):
             if group:
                 values = _values(extractor, [each.canvas for each in group], kinds)
                 writer.add([each.name for each in group], [each.size for each in group], values)
@@ -221,10 +270,15 @@ def compute_features(
     return file
 
 
-def _pending(
+def with_files(
     pictures: Sequence[CaptionedPicture], present: Mapping[str, int], path: Path
 ) -> list[tuple[CaptionedPicture, Path]]:
-    """Pictures that are not present yet, with their files; those that are must be the same ones."""
+    """Pictures that are not present yet in `path`, each once, with their files; those that are must be the same ones.
+
+    Raises:
+        UsageError: a picture has no file.
+        BadInputError: a name is not UTF-8, or `path` has another picture of that name.
+    """
     found: dict[str, tuple[CaptionedPicture, Path]] = {}
     for picture in pictures:
         name = printable(picture.name)
@@ -242,8 +296,14 @@ def _pending(
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
-    """A picture ready for the network."""
+class Framed:
+    """A picture ready for the network.
+
+    Attributes:
+        name: of the picture.
+        size: of its file, in bytes.
+        canvas: (S, S, 3) in [0, 1].
+    """
 
     name: str
     size: int
@@ -258,19 +318,23 @@ def _values(extractor: Extractor, canvases: Sequence[Pixels], kinds: Sequence[st
     return {kind: found[kind] for kind in kinds}
 
 
-def _batches(
+def read_ahead(
     pictures: Sequence[tuple[CaptionedPicture, Path]],
     extractor: Extractor,
     size: int,
-    skip: Callable[[Problem], None] | None,
-) -> Iterator[tuple[int, list[_Read]]]:
-    """Batches, with how many pictures each stands for; the next are read while one is used."""
+    skip: Callable[[Problem], None] | None = None,
+) -> Iterator[tuple[int, list[Framed]]]:
+    """Batches, with how many pictures each stands for; the next are read while one is used.
 
-    def read(name: str, path: Path) -> _Read:
+    Raises:
+        BadInputError: a picture cannot be read, and `skip` is not there to be told.
+    """
+
+    def read(name: str, path: Path) -> Framed:
         data = read_input(path)
-        return _Read(name, len(data), extractor.canvas(decode_picture(data, str(path))))
+        return Framed(name, len(data), extractor.canvas(decode_picture(data, str(path))))
 
-    waiting: deque[tuple[str, Future[_Read]]] = deque()
+    waiting: deque[tuple[str, Future[Framed]]] = deque()
     coming = iter(pictures)
     with ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1)) as pool:
         try:

@@ -34,9 +34,9 @@ from cvtool.caption.features import (
     read_header,
     read_names,
 )
-from cvtool.caption.hdf5 import VERSIONS, Placement, dataset, open_file, opened, placement
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.files import atomic_path, shown
+from cvtool.hdf5 import VERSIONS, Placement, dataset, open_file, opened, placement
 
 if TYPE_CHECKING:
     import h5py

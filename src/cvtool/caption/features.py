@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtool.caption.hdf5 import Placement, attribute, dataset, opened, placement, whole
 from cvtool.errors import BadInputError, UsageError
 from cvtool.files import shown
+from cvtool.hdf5 import Placement, attribute, dataset, opened, placement, whole
 
 if TYPE_CHECKING:
     import h5py

@@ -72,6 +72,8 @@ class TrainOptions:
         scst_rate: learning rate of the self-critical epochs.
         scst_temperature: of the distribution that captions are drawn from and that learns from them.
         scst_samples: captions drawn for each picture; each is compared with the mean of the others.
+        finetune: also train the network that sees, from the pictures themselves.
+        finetune_rate: its learning rate, which follows the same curve; in the self-critical epochs at most theirs.
         seed: of everything random.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
     """
@@ -91,6 +93,8 @@ class TrainOptions:
     scst_rate: float = 3e-5
     scst_temperature: float = 0.4
     scst_samples: int = 5
+    finetune: bool = False
+    finetune_rate: float = 2e-5
     seed: int = 0
     precision: str = "auto"
 

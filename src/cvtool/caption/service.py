@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from cvtool.bundled import asset_folder
-from cvtool.caption.checkpoint import BUNDLED, Checkpoint, read_checkpoint
+from cvtool.caption.checkpoint import BUNDLED, Checkpoint, extractor_of, read_checkpoint
 from cvtool.caption.decoding import Reader, Sentence, decode, follow
 from cvtool.caption.extractor import Extractor
 from cvtool.caption.numpy_engine import NumpyCaptioner
@@ -21,7 +21,6 @@ from cvtool.caption.options import DecodeOptions, Engine
 from cvtool.caption.vocabulary import SPECIALS, UNKNOWN, tokenize
 from cvtool.errors import BadInputError, UsageError, nearest_names
 from cvtool.images import Picture
-from cvtool.models.loader import load
 from cvtool.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
@@ -87,26 +86,8 @@ class Describer:
         precision: str = "auto",
         fold: bool = True,
     ) -> Describer:
-        """Load the network that a captioner was trained with.
-
-        Args:
-            checkpoint: the captioner.
-            device: where to compute.
-            weights: of the network, if they do not come with the install.
-            precision: as `tensors.autocast` takes it.
-            fold: make a faster copy of the network; worth it from some ten pictures on.
-
-        Raises:
-            BadInputError: its weights are not those the captioner knows.
-            WeightsUnavailableError: the network's weights are not on this machine.
-        """
-        extractor = Extractor(load(checkpoint.model, device=device, weights=weights), precision=precision, fold=fold)
-        found = extractor.origin.fingerprint
-        if found != checkpoint.fingerprint:
-            raise BadInputError(
-                f"This captioner reads features of {checkpoint.model} with the fingerprint "
-                f"{checkpoint.fingerprint[:12]}, but these weights give {found[:12]}. Use those it was trained with."
-            )
+        """Load the network that a captioner was trained with; arguments and errors are those of `extractor_of`."""
+        extractor = extractor_of(checkpoint, device=device, weights=weights, precision=precision, fold=fold)
         checkpoint.captioner.to(device)
         return cls(checkpoint, extractor)
 
@@ -156,7 +137,7 @@ def captioners(paths: Sequence[Path]) -> list[Checkpoint]:
     """
     found = [read_checkpoint(path) for path in paths] or [bundled_checkpoint()]
     for path, each in zip(paths[1:], found[1:], strict=False):
-        if (each.vocabulary, each.fingerprint) != (found[0].vocabulary, found[0].fingerprint):
+        if (each.vocabulary, each.features_fingerprint) != (found[0].vocabulary, found[0].features_fingerprint):
             raise BadInputError(f"'{path}' has other words or features than '{paths[0]}'. They cannot speak as one.")
     return found
 

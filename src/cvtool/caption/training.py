@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cvtool.caption.batches import Corpus, batches, padded
 from cvtool.caption.decoder import Captioner
 from cvtool.caption.decoding import draw
-from cvtool.caption.evaluation import captions_of, loss_of, metrics_of, perplexity
+from cvtool.caption.evaluation import captions_and_loss, metrics_of, perplexity
 from cvtool.caption.losses import log_probabilities, self_critical_loss, temporal_softmax_loss
 from cvtool.caption.metrics import CiderD, Metrics
 from cvtool.caption.options import Decode, DecodeOptions, TrainOptions
@@ -85,10 +85,26 @@ class Trainer:
         self.captioner, self.corpus, self.development = captioner, corpus, development
         self.vocabulary, self.options = vocabulary, options
         self.position = Position()
-        self.optimizer = torch.optim.AdamW(_groups(captioner, options.decay), lr=options.rate, betas=(0.9, 0.98))
+        self.optimizer = torch.optim.AdamW(self.parameter_groups(), lr=options.rate, betas=(0.9, 0.98))
         self.device = next(captioner.parameters()).device
         self._best: dict[str, Tensor] = {}
         self._cider: CiderD | None = None
+
+    def parameters(self) -> list[nn.Parameter]:
+        """All that is trained."""
+        return list(self.captioner.parameters())
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The same as the optimiser takes it; see `rates`."""
+        return groups(self.captioner.parameters(), self.options.decay)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All that changes in training, by name; not copied."""
+        return dict(self.captioner.state_dict())
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Take what `weights` gave."""
+        self.captioner.load_state_dict(weights)
 
     @property
     def epochs(self) -> int:
@@ -126,7 +142,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that `load_state` needs to go on exactly: tensors, numbers and texts."""
         return {
-            "captioner": self.captioner.state_dict(),
+            "captioner": self.weights(),
             "optimizer": self.optimizer.state_dict(),
             "position": asdict(self.position),
             "best": self._best,
@@ -134,7 +150,7 @@ class Trainer:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was taken."""
-        self.captioner.load_state_dict(state["captioner"])
+        self.load_weights(state["captioner"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position(**deepcopy(state["position"]))
         self._best = dict(state["best"])
@@ -148,7 +164,7 @@ class Trainer:
         if position.epoch < options.epochs and out_of_patience:
             position.epoch = options.epochs
         if position.epoch == options.epochs and self._best:
-            self.captioner.load_state_dict(self._best)
+            self.load_weights(self._best)
 
     def _epoch(self, on_step: Callable[[], None], progress: Progress, stop: Stop) -> bool:
         position, options = self.position, self.options
@@ -181,27 +197,29 @@ class Trainer:
         if not math.isfinite(loss.item()):
             return {**facts, "loss": loss.item()}  # nothing can be learned from it
         options, position = self.options, self.position
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(position.epoch * self.steps_per_epoch + position.batch)
+        rates = self.rates(position.epoch * self.steps_per_epoch + position.batch)
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.captioner.parameters(), options.clip)
+        torch.nn.utils.clip_grad_norm_(self.parameters(), options.clip)
         self.optimizer.step()
         return facts
 
-    def _features(self, numbers: Sequence[int], flipped: bool) -> Tensor:
+    def _features(self, numbers: Sequence[int], seed: int) -> Tensor:
+        """Features (N, P, C) of some pictures or, as the seed will have it, of their mirror images."""
         rows = [self.corpus.rows[number] for number in numbers]
+        flipped = self.corpus.features.can_flip and seed % 2 == 1
         return torch.from_numpy(self.corpus.features.read(rows, flipped)).to(self.device).float()
 
     def _step(self, numbers: Sequence[int], seed: int) -> tuple[Tensor, dict[str, float]]:
         """The loss of people's captions of some pictures."""
-        flipped = self.corpus.features.can_flip and seed % 2 == 1
         words = torch.from_numpy(padded([self.corpus.captions[number] for number in numbers])).to(self.device)
         given, right = words[..., :-1], words[..., 1:]
         mask = right != NULL
         captions = int(mask.any(-1).sum())
         with autocast(self.device, self.options.precision):
-            seen = self.captioner.see_pictures(self._features(numbers, flipped))
+            seen = self.captioner.see_pictures(self._features(numbers, seed))
             given = self._mixed(seen, given, mask)
             x, _, _ = self.captioner(seen, given)
             scores = self.captioner.score(x[mask])
@@ -232,7 +250,7 @@ class Trainer:
         then does until all its captions are the same and nothing is left to learn from.
         """
         options = self.options
-        features = self._features(numbers, self.corpus.features.can_flip and seed % 2 == 1)
+        features = self._features(numbers, seed)
         self.captioner.eval()
         with torch.no_grad(), autocast(self.device, options.precision):
             seen = self.captioner.see_pictures(features)
@@ -261,15 +279,23 @@ class Trainer:
             for number, each in zip(numbers, words.tolist(), strict=True)
         ]
 
+    def rates(self, step: int) -> list[float]:
+        """The learning rate of each of the optimiser's groups in a step, counted from 0."""
+        return [self.rate(step)] * 2
+
     def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
+        """The captioner's learning rate in a step, counted from 0."""
+        return self.curve(step, self.options.rate, self.options.scst_rate)
+
+    def curve(self, step: int, highest: float, critical: float) -> float:
+        """A learning rate that grows to `highest` and falls; in the self-critical epochs it grows to `critical`."""
         options = self.options
         total = options.epochs * self.steps_per_epoch
         if step >= total:
-            return options.scst_rate * min(1.0, (step - total + 1) / max(options.warmup, 1))
+            return critical * min(1.0, (step - total + 1) / max(options.warmup, 1))
         if step < options.warmup:
-            return options.rate * (step + 1) / options.warmup
-        return options.rate * (0.55 + 0.45 * math.cos(math.pi * step / total))
+            return highest * (step + 1) / options.warmup
+        return highest * (0.55 + 0.45 * math.cos(math.pi * step / total))
 
     def _judge(self) -> Epoch:
         """Caption the development split and keep account."""
@@ -277,14 +303,15 @@ class Trainer:
         start = time.perf_counter()
         self.captioner.eval()
         greedy = DecodeOptions(decode=Decode.greedy, longest=self.options.longest)
-        captions = captions_of(self.captioner, self.development, greedy, self.device, self.options.precision)
+        captions, loss, words = captions_and_loss(
+            self.captioner, self.development, greedy, self.device, self.options.precision
+        )
         metrics = metrics_of(captions, self.development, self.vocabulary)
-        loss, words = loss_of(self.captioner, self.development, self.device, self.options.precision)
         position.seconds += time.perf_counter() - start
         is_best = metrics.cider > position.best
         if is_best:
             position.best, position.best_epoch = metrics.cider, position.epoch
-            self._best = {name: tensor.detach().clone() for name, tensor in self.captioner.state_dict().items()}
+            self._best = {name: tensor.detach().clone() for name, tensor in self.weights().items()}
         return Epoch(
             position.epoch + 1,
             position.epoch * self.steps_per_epoch + position.batch,
@@ -298,10 +325,11 @@ class Trainer:
         )
 
 
-def _groups(captioner: Captioner, decay: float) -> list[dict[str, Any]]:
-    """Weights decay, biases do not."""
-    weights = [parameter for parameter in captioner.parameters() if parameter.ndim > 1]
-    rest = [parameter for parameter in captioner.parameters() if parameter.ndim <= 1]
+def groups(parameters: Iterable[nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """For the optimiser: weights decay, biases and the scales of norms do not."""
+    known = list(parameters)
+    weights = [parameter for parameter in known if parameter.ndim > 1]
+    rest = [parameter for parameter in known if parameter.ndim <= 1]
     return [{"params": weights, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
 
 

@@ -14,6 +14,7 @@ from cvtool.errors import BadInputError, Interrupted
 
 if TYPE_CHECKING:
     from cvtool.caption.datasets import CaptionData, CaptionedPicture
+    from cvtool.caption.extractor import Extractor
     from cvtool.caption.features import FeatureFile
 
 SHOWN = 10
@@ -73,11 +74,8 @@ def complete_features(
     pictures: Sequence[CaptionedPicture],
     path: Path,
     console: Console,
+    extractor: Extractor,
     *,
-    model: str,
-    weights: Path | None,
-    device: str,
-    precision: str,
     spatial: bool,
     flipped: bool,
     components: int = 0,
@@ -92,12 +90,9 @@ def complete_features(
         BadInputError: the file is broken or of another network, or a picture cannot be read.
         Interrupted: by Ctrl-C; what was computed is kept.
     """
-    from cvtool.caption.extractor import Extractor, compute_features
+    from cvtool.caption.extractor import compute_features
     from cvtool.caption.features import read_features
-    from cvtool.models.loader import load
-    from cvtool.tensors import choose_device
 
-    extractor = Extractor(load(model, device=choose_device(device), weights=weights), precision=precision)
     if path.exists():
         present = read_features(path, fingerprint=extractor.origin.fingerprint)
         spatial, flipped = present.has_spatial, present.can_flip

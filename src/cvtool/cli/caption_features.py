@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cvtool.cli import options as shared
 from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked, complete_features
 from cvtool.cli.console import Console
+from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from cvtool.caption.extractor import Extractor
 
 
 def features(
@@ -31,6 +35,15 @@ def features(
         typer.Option("--pca", metavar="K", min=0, help="Train on K principal components of them; 0 on all features."),
     ] = 0,
     skip_bad: SkipBad = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FILE",
+            show_default="none",
+            help="Captioner whose network to use, with its fine-tuned weights if it has any.",
+        ),
+    ] = None,
     model: Annotated[str, shared.model_option()] = DEFAULT_MODEL,
     weights: shared.Weights = None,
     device: shared.Device = "auto",
@@ -48,14 +61,12 @@ def features(
     started = time.perf_counter()
     decode = skip_bad or not output.exists()
     pictures = checked(data, split_file, console, skip_bad=skip_bad, decode=decode).pictures
+    extractor = _extractor(checkpoint, model, weights, device, precision.value)
     file = complete_features(
         pictures,
         output,
         console,
-        model=model,
-        weights=weights,
-        device=device,
-        precision=precision.value,
+        extractor,
         spatial=spatial,
         flipped=flipped,
         components=components,
@@ -77,3 +88,18 @@ def features(
     )
     if not json:
         console.line(f"{output}: {len(file.names)} pictures, {origin.channels} features, {seconds:.0f} s")
+
+
+def _extractor(checkpoint: Path | None, model: str, weights: Path | None, device: str, precision: str) -> Extractor:
+    from cvtool.caption.checkpoint import extractor_of, read_checkpoint
+    from cvtool.caption.extractor import Extractor
+    from cvtool.models.loader import load
+    from cvtool.tensors import choose_device
+
+    place = choose_device(device)
+    if checkpoint is None:
+        return Extractor(load(model, device=place, weights=weights), precision=precision)
+    captioner = read_checkpoint(checkpoint)
+    if model not in (DEFAULT_MODEL, captioner.model):
+        raise UsageError(f"'{checkpoint}' brings its own network, {captioner.model}. Leave out --model.")
+    return extractor_of(captioner, device=place, weights=weights, precision=precision)

@@ -79,6 +79,15 @@ def train(
     scst_samples: Annotated[
         int, typer.Option("--scst-samples", min=2, help="Captions they draw for each picture.")
     ] = TRAIN.scst_samples,
+    finetune: Annotated[
+        bool,
+        typer.Option(
+            "--finetune", show_default="off", help="Also train the network that sees, from the pictures; best on a GPU."
+        ),
+    ] = TRAIN.finetune,
+    finetune_rate: Annotated[
+        float, typer.Option("--finetune-rate", min=0, help="The network's learning rate.")
+    ] = TRAIN.finetune_rate,
     start: Annotated[
         Path | None,
         typer.Option(
@@ -134,6 +143,8 @@ def train(
         scst_rate=scst_rate,
         scst_temperature=scst_temperature,
         scst_samples=scst_samples,
+        finetune=finetune,
+        finetune_rate=finetune_rate,
         seed=seed,
         precision=precision.value,
     )

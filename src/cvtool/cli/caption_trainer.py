@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from cvtool.caption.batches import Corpus
     from cvtool.caption.checkpoint import Checkpoint
     from cvtool.caption.datasets import CaptionData, CaptionedPicture
+    from cvtool.caption.extractor import Extractor
     from cvtool.caption.features import Pca
+    from cvtool.caption.finetuning import Sight
     from cvtool.caption.preparation import Source
     from cvtool.caption.training import Epoch, Trainer
     from cvtool.training import RunDirectory
@@ -63,8 +65,12 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
         BadInputError: the data set, features, checkpoint or state are broken.
         Interrupted: by Ctrl-C; the state is written.
     """
+    from cvtool.caption.pictures import has_framed_pictures, remove_framed_pictures
     from cvtool.training import RunDirectory
 
+    tuned = request.train_options.finetune
+    if tuned and request.features is not None:
+        raise UsageError("--finetune looks at the pictures themselves, not at features. Leave out --features.")
     if request.engine is Engine.numpy:
         from cvtool.caption.numpy_training import check_options
 
@@ -73,19 +79,29 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
         raise UsageError("--epochs 0 without --scst trains nothing. Give one of them a number.")
     kept = request.features or request.run / FEATURES
     # What has features already was readable then.
-    decode = request.skip_bad or not kept.exists()
+    decode = request.skip_bad or not (has_framed_pictures(request.run) if tuned else kept.exists())
     data = checked(request.data, request.split_file, console, skip_bad=request.skip_bad, decode=decode)
+    if tuned and data.features is not None:
+        raise UsageError(f"'{request.data}' has no pictures to train a network on. Leave out --finetune.")
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
         config = {"version": __version__, "data": data.fingerprint, **request.record()}
         if resume:
-            check_same(run.read_config(), config)
+            check_same(_completed(run.read_config()), config)
         else:
             if request.features is None:
                 kept.unlink(missing_ok=True)
+            remove_framed_pictures(request.run)
             run.write_config({**config, "spec": request.data})
         line = command_line(context, [], dropped=frozenset({"resume", "overwrite"})) + " -o RUN_DIR"
         _Run(request, console, run, data, line).go(resume)
+
+
+def _completed(config: dict[str, Any]) -> dict[str, Any]:
+    """With the options that earlier versions did not have, as they were then."""
+    added = {"finetune": TrainOptions.finetune, "finetune_rate": TrainOptions.finetune_rate}
+    known = config.get("train_options")
+    return {**config, "train_options": {**added, **known}} if isinstance(known, dict) else config
 
 
 @dataclass
@@ -96,16 +112,13 @@ class _Run:
     data: CaptionData
     line: str
     pca: Pca | None = None
+    sight: Sight | None = None
 
     def go(self, resume: bool) -> None:
-        from cvtool.caption.numpy_training import NumpyTrainer
-        from cvtool.caption.training import Trainer
-
         checkpoint, training, development = self._prepare()
         self.template = checkpoint
-        captioner = checkpoint.captioner.requires_grad_(True)
-        kind = NumpyTrainer if self.request.engine is Engine.numpy else Trainer
-        trainer = kind(captioner, training, development, checkpoint.vocabulary, self.request.train_options)
+        checkpoint.captioner.requires_grad_(True)
+        trainer = self._trainer(checkpoint, training, development)
         if resume and (state := self.run.load_state()) is not None:
             try:
                 trainer.load_state(state)
@@ -116,7 +129,7 @@ class _Run:
         tokens = training.tokens
         self.console.say(
             f"{len(training)} pictures, {tokens} words to learn from, {len(checkpoint.vocabulary)} in the vocabulary; "
-            f"{sum(p.numel() for p in captioner.parameters()) / 1e6:.1f} million weights on {trainer.device}."
+            f"{sum(p.numel() for p in trainer.parameters()) / 1e6:.1f} million weights on {trainer.device}."
         )
 
         def save() -> None:
@@ -139,6 +152,17 @@ class _Run:
         path = self.run.path / "best.safetensors"
         self.console.result("caption train", output=str(path), model=self.template.model, checkpoint=str(path))
 
+    def _trainer(self, checkpoint: Checkpoint, training: Corpus, development: Corpus) -> Trainer:
+        from cvtool.caption.finetuning import FineTuner
+        from cvtool.caption.numpy_training import NumpyTrainer
+        from cvtool.caption.training import Trainer
+
+        options, words = self.request.train_options, checkpoint.vocabulary
+        if self.sight is not None:
+            return FineTuner(checkpoint.captioner, training, development, words, options, self.sight)
+        kind = NumpyTrainer if self.request.engine is Engine.numpy else Trainer
+        return kind(checkpoint.captioner, training, development, words, options)
+
     def _prepare(self) -> tuple[Checkpoint, Corpus, Corpus]:
         """An untrained captioner, and what it is trained and judged on."""
         import torch
@@ -157,13 +181,13 @@ class _Run:
         else:
             vocabulary = build_vocabulary(training, options.threshold)
         check_split(development, "dev", "judge the captions by")
-        source = self._features([*training, *development])
+        source = self._features([*training, *development], started)
         if started is None:
             with torch.random.fork_rng():
                 torch.manual_seed(options.seed)
                 captioner = Captioner(request.model_options, len(vocabulary), source.features.channels)
             started = Checkpoint(captioner, vocabulary, source.model, source.fingerprint, options.longest, pca=self.pca)
-        elif started.fingerprint != source.fingerprint:
+        elif self.sight is None and started.features_fingerprint != source.fingerprint:
             raise BadInputError(f"'{request.start}' reads other features than these. Use --model {started.model}.")
         from cvtool.tensors import choose_device
 
@@ -174,8 +198,26 @@ class _Run:
             corpus_of(development, source, vocabulary, options.longest),
         )
 
-    def _features(self, pictures: Sequence[CaptionedPicture]) -> Source:
-        """The features of these pictures; those that the file lacks are computed."""
+    def _extractor(self, started: Checkpoint | None) -> Extractor:
+        """The network that sees, as published or as the checkpoint to start with has it."""
+        from cvtool.caption.extractor import Extractor
+        from cvtool.models.loader import load
+        from cvtool.tensors import choose_device
+
+        request, options = self.request, self.request.train_options
+        model = load(request.model, device=choose_device(request.device), weights=request.weights)
+        extractor = Extractor(model, precision=options.precision, fold=not options.finetune)
+        if started is not None and started.fingerprint != extractor.origin.fingerprint:
+            raise BadInputError(f"'{request.start}' reads other features than these. Use --model {started.model}.")
+        if started is not None and started.network:
+            extractor.tune(started.network)
+        return extractor
+
+    def _features(self, pictures: Sequence[CaptionedPicture], started: Checkpoint | None) -> Source:
+        """The features of these pictures; those that the file lacks are computed.
+
+        In fine-tuning they are computed anew whenever they are read.
+        """
         from cvtool.caption.preparation import source_of_course, source_of_file
 
         request = self.request
@@ -184,24 +226,37 @@ class _Run:
                 raise UsageError("The course's features have no places to look at. Use --no-attention.")
             return source_of_course(self.data.features)
         path = request.features or self.run.path / FEATURES
+        extractor = self._extractor(started)
+        if request.train_options.finetune:
+            return self._seen(pictures, extractor, None if started is None else started.pca)
         file = complete_features(
             pictures,
             path,
             self.console,
-            model=request.model,
-            weights=request.weights,
-            device=request.device,
-            precision=request.train_options.precision,
+            extractor,
             spatial=request.model_options.attention,
             flipped=True,
             skip_bad=request.skip_bad,
             again=f"'{self.run.path}' goes on with --resume",
         )
-        self.pca = file.pca
-        return source_of_file(file, file.pca, attention=request.model_options.attention)
+        self.pca = file.pca if started is None else started.pca
+        return source_of_file(file, self.pca, attention=request.model_options.attention)
+
+    def _seen(self, pictures: Sequence[CaptionedPicture], extractor: Extractor, pca: Pca | None) -> Source:
+        """What the network, which is to change, sees in these pictures."""
+        from cvtool.caption.finetuning import Sight
+        from cvtool.caption.pictures import framed_pictures
+        from cvtool.caption.preparation import Source
+
+        with self.console.progress() as progress:
+            framed = framed_pictures(pictures, extractor, self.run.path, progress)
+        self.sight = Sight(framed, extractor, attention=self.request.model_options.attention, pca=pca)
+        origin = extractor.origin
+        return Source(self.sight, dict(framed.rows), origin.model, origin.fingerprint)
 
     def _report(self, epoch: Epoch, trainer: Trainer) -> None:
         from cvtool.caption.checkpoint import write_checkpoint
+        from cvtool.caption.finetuning import FineTuner
         from cvtool.provenance import Provenance
 
         metrics = {key: value for key, value in asdict(epoch.metrics).items() if isinstance(value, float)}
@@ -218,6 +273,8 @@ class _Run:
             seed=self.request.train_options.seed,
         ).to_json()
         checkpoint = replace(self.template, facts=facts)
+        if isinstance(trainer, FineTuner):
+            checkpoint = replace(checkpoint, network=trainer.network_weights())
         for name in ("last.safetensors", *(["best.safetensors"] if epoch.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
         more: dict[str, Any] = {key: value for key, value in record.items() if key not in ("seconds", "metrics")}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cvtool.cli.console import Console
-from cvtool.gan.datasets.options import LARGEST, SMALLEST, Color, Conditional, Fit, PictureOptions
+from cvtool.gan.picture_options import LARGEST, SMALLEST, Color, Conditional, Fit, PictureOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -103,6 +104,17 @@ def checked(
     if split == "train" and len(pictures) < FEW:
         console.warn(f"only {len(pictures)} pictures: a generator needs {FEW} and more to invent new ones.")
     return pictures
+
+
+def absolute(spec: str) -> str:
+    """A SPEC that means the same in any directory."""
+    from cvtool.gan.datasets.fashion import NAME
+    from cvtool.gan.datasets.specs import KINDS
+
+    kind, colon, place = spec.partition(":")
+    if colon and kind in KINDS:
+        return f"{kind}:{os.path.abspath(place)}"
+    return spec if spec == NAME else os.path.abspath(spec)
 
 
 def _list(problems: Sequence[Problem], say: Callable[[str], None]) -> None:

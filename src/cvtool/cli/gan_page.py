@@ -37,7 +37,11 @@ def write_grid(run: Path, step: int, pictures: NDArray[np.uint8], columns: int, 
     """The pictures (N, S, S, C) of a check as samples/step-NNNNNN.png; a row is named after its class."""
     names = [classes[row % len(classes)] for row in range(len(pictures) // columns)] if classes else []
     make_folder(run / SAMPLES)
-    write_atomically(run / SAMPLES / f"step-{step:06d}.png", _sheet(pictures, columns, names))
+    write_atomically(_grid_file(run, step), _sheet(pictures, columns, names))
+
+
+def _grid_file(run: Path, step: int) -> Path:
+    return run / SAMPLES / f"step-{step:06d}.png"
 
 
 def clear(run: Path) -> None:
@@ -57,17 +61,19 @@ def write_page(
     """The run as report.html.
 
     Args:
-        run: that has ended.
+        run: with at least one check.
         generator: its best one.
         judge: knows the features of `reference`.
         reference: real pictures (N, S, S, C).
         command: that repeats the run.
         title: of the page.
     """
-    grids = [(int(file.stem.split("-")[1]), file.read_bytes()) for file in sorted((run.path / SAMPLES).glob("step-*"))]
+    records = run.records()
+    files = [(each["step"], _grid_file(run.path, each["step"])) for each in records]
+    grids = [(step, file.read_bytes()) for step, file in files if file.exists()]
     text = page(
         run.read_config(),
-        run.records(),
+        records,
         grids,
         walk=_walk(generator, str(judge.model.device)),
         neighbours=_neighbours(generator, judge, reference),

@@ -11,9 +11,11 @@ from cvtool.cli import gan_data as data_options
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.errors import UsageError
-from cvtool.gan.datasets.options import PictureOptions
 from cvtool.gan.options import Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions
+from cvtool.gan.picture_options import PictureOptions
 
+GAME = ("loss", "rate_d", "critic_steps", "penalty", "weight", "lazy", "smoothing", "instance_noise", "augment")
+"""Parameters that a variational autoencoder has no use for."""
 PICTURES = PictureOptions()
 NETWORKS = NetworkOptions()
 TRAIN = TrainOptions()
@@ -154,6 +156,7 @@ def train(
         raise UsageError("--budget and --steps both say when to end. Give one of them.")
     if precision is shared.Precision.fp16:
         raise UsageError("The game's second derivatives overflow in fp16. Use --precision bf16 or fp32.")
+    _refuse_without_effect(context, GAME if vae else ("kl",), f"with{'' if vae else 'out'} --vae")
     console = Console(json=json, quiet=quiet, verbose=verbose)
     from cvtool.cli.gan_trainer import Request, carry_out
 
@@ -195,3 +198,13 @@ def train(
         ),
     )
     carry_out(request, context, console, resume=resume, overwrite=overwrite)
+
+
+def _refuse_without_effect(context: typer.Context, names: tuple[str, ...], where: str) -> None:
+    """Raises a UsageError for the first of some parameters that was given all the same."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        given = source is not None and not source.name.startswith("DEFAULT") and context.params[name] != "off"
+        if given and name in names:
+            raise UsageError(f"{max(parameter.opts, key=len)} has no effect {where}. Leave it out.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,18 +12,18 @@ import typer
 
 from cvtool import __version__
 from cvtool.cli.console import Console
-from cvtool.cli.gan_data import checked
+from cvtool.cli.gan_data import absolute, checked
 from cvtool.cli.gan_page import REPORT, clear, write_grid, write_page
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.repeat import command_line
 from cvtool.cli.runs import check_same, plain
 from cvtool.errors import BadInputError, Interrupted
 from cvtool.gan.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from cvtool.gan.datasets.options import Conditional, PictureOptions
 from cvtool.gan.features import default_features, feature_model
-from cvtool.gan.options import RECIPES, SMALL_DATA, Arch, Augment, NetworkOptions, TrainOptions
-from cvtool.gan.training import GRID, Check, Trainer, prepare, reference_pictures
-from cvtool.provenance import Provenance
+from cvtool.gan.options import Arch, Augment, NetworkOptions, TrainOptions, completed
+from cvtool.gan.picture_options import Conditional, PictureOptions
+from cvtool.gan.training import GRID, Check, CollapseError, Trainer, prepare, reference_pictures
+from cvtool.provenance import Provenance, environment
 from cvtool.tensors import choose_device
 from cvtool.training import BEST, LAST, RunDirectory
 
@@ -56,48 +57,50 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
         BadInputError: the data set or the state are broken.
         Interrupted: by Ctrl-C; the state is written.
     """
-    request = _completed(request)
-    data = checked(request.data, request.picture_options, console, cache=request.cache)
-    if request.train_options.augment is None:
-        few = len(data) < SMALL_DATA and not request.train_options.vae
-        request = replace(
-            request, train_options=replace(request.train_options, augment=Augment.diff if few else Augment.off)
-        )
-        if few:
-            console.say(f"{len(data)} pictures are few: DiffAugment is on (--augment off turns it off).")
+    pictures = request.picture_options
+    if request.network_options.arch in (Arch.cs231n_mlp, Arch.cs231n_dc) and pictures.conditional is Conditional.auto:
+        pictures = replace(pictures, conditional=Conditional.no)  # the assignment's networks know no classes
+    data = checked(request.data, pictures, console, cache=request.cache)
+    networks, options = completed(len(data), request.network_options, request.train_options)
+    if options.augment is not request.train_options.augment and options.augment is Augment.diff:
+        console.say(f"{len(data)} pictures are few: DiffAugment is on (--augment off turns it off).")
+    request = replace(request, picture_options=pictures, network_options=networks, train_options=options)
+    config = {"version": __version__, "data": data.fingerprint, **request.record()}
+    _check_directory(request.run, config, resume=resume, overwrite=overwrite)
+    trainer = _trainer(request, data, console)
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
-        config = {"version": __version__, "data": data.fingerprint, **request.record()}
-        if resume:
-            check_same(run.read_config(), config)
-        else:
+        if not resume:
             clear(request.run)
-            run.write_config({**config, "spec": request.data})
-        line = command_line(context, [], dropped=frozenset({"resume", "overwrite", "cache"})) + " -o RUN_DIR"
-        _Run(request, console, run, data, line).go(resume)
+            run.write_config({**config, "spec": request.data, "environment": environment()})
+        _Run(request, context, console, run, data, trainer).go(resume)
 
 
-def _completed(request: Request) -> Request:
-    """What follows from the family and the loss, where nothing else was asked for."""
-    networks, pictures = request.network_options, request.picture_options
-    if networks.spectral is None:
-        own = not request.train_options.vae and RECIPES[request.train_options.loss].spectral
-        networks = replace(networks, spectral=own)
-    if networks.arch in (Arch.cs231n_mlp, Arch.cs231n_dc) and pictures.conditional is Conditional.auto:
-        pictures = replace(pictures, conditional=Conditional.no)  # the assignment's networks know no classes
-    return replace(request, network_options=networks, picture_options=pictures)
+def _check_directory(path: Path, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Refuse it before the long work; what is overwritten stays until nothing that was asked for can be wrong."""
+    if resume:
+        check_same(RunDirectory.open(path).read_config(), config)
+    elif not overwrite:
+        RunDirectory.create(path)
+
+
+def _trainer(request: Request, data: Pictures, console: Console) -> Trainer:
+    model = feature_model(request.features or default_features(data.size), device=choose_device(request.device))
+    with console.progress() as progress:
+        return prepare(data, request.network_options, request.train_options, model, progress)
 
 
 @dataclass
 class _Run:
     request: Request
+    context: typer.Context
     console: Console
     run: RunDirectory
     data: Pictures
-    line: str
+    trainer: Trainer
 
     def go(self, resume: bool) -> None:
-        trainer = self._trainer()
+        trainer = self.trainer
         if resume and (state := self.run.load_state()) is not None:
             try:
                 trainer.load_state(state)
@@ -105,40 +108,63 @@ class _Run:
                 raise BadInputError(
                     f"'{self.run.path}': its state does not fit this run. Start again with --overwrite."
                 ) from error
-        self._introduce(trainer)
-
-        def on_check(check: Check) -> None:
-            self._report(check, trainer)
+        self._introduce()
 
         def on_step() -> None:
             if self.run.is_due or trainer.at_check:
                 self.run.save_state(trainer.state())
 
-        with (
-            stop_on_interrupt(lambda: self.console.say("stopping after this step …")) as stop,
-            self.console.progress() as progress,
-        ):
-            finished = trainer.run(on_check=on_check, on_step=on_step, progress=progress, stop=stop)
+        try:
+            with (
+                stop_on_interrupt(lambda: self.console.say("stopping after this step …")) as stop,
+                self.console.progress() as progress,
+            ):
+                finished = trainer.run(on_check=self._report, on_step=on_step, progress=progress, stop=stop)
+        except CollapseError:
+            self._show()
+            raise
         if not finished:
             self.run.save_state(trainer.state())
+            self._show()
             raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
+        self._show()
         path = self.run.path / BEST
-        generator = read_checkpoint(path).generator
-        reference = reference_pictures(self.data, self.request.train_options)
-        write_page(self.run, generator, trainer.judge, reference, self.line, f"A generator of {self.data.name}")
-        best = trainer.position.best
         self.console.say(
-            f"'{path}' has the smallest Fréchet distance, {best:.2f}; the run is shown in '{REPORT}' beside."
+            f"'{path}' has the smallest Fréchet distance, {trainer.position.best:.2f}; "
+            f"the run is shown in '{REPORT}' beside."
         )
-        self.console.result("gan train", output=str(path), device=str(trainer.feed.device), checkpoint=str(path))
+        self._result(trainer.position.seconds, output=str(path), checkpoint=str(path))
 
-    def _trainer(self) -> Trainer:
-        device = choose_device(self.request.device)
-        model = feature_model(self.request.features or default_features(self.data.size), device=device)
-        with self.console.progress() as progress:
-            return prepare(self.data, self.request.network_options, self.request.train_options, model, progress)
+    def _show(self) -> None:
+        """Write the page, if there is something to show."""
+        if math.isfinite(self.trainer.position.best):
+            generator = read_checkpoint(self.run.path / BEST).generator
+            reference = reference_pictures(self.data, self.request.train_options)
+            title = f"A generator of {self.data.name}"
+            write_page(self.run, generator, self.trainer.judge, reference, self._line(), title)
 
-    def _introduce(self, trainer: Trainer) -> None:
+    def _line(self) -> str:
+        """The command that repeats the run: with the steps that a budget came to."""
+        position = self.trainer.position
+        replaced: dict[str, Any] = {"data": absolute(self.request.data)}
+        if self.request.train_options.steps is None:
+            replaced |= {"budget": None, "steps": position.total, "every": position.every}
+        dropped = frozenset({"resume", "overwrite", "cache"})
+        return command_line(self.context, [], replaced=replaced, dropped=dropped) + " -o RUN_DIR"
+
+    def _result(self, seconds: float, **more: Any) -> None:
+        self.console.result(
+            "gan train",
+            input=self.request.data,
+            model=self.request.network_options.arch.value,
+            device=str(self.trainer.feed.device),
+            seed=self.request.train_options.seed,
+            seconds=round(seconds, 1),
+            **more,
+        )
+
+    def _introduce(self) -> None:
+        trainer = self.trainer
         weights = sum(each.numel() for each in trainer.game.generator.parameters()) / 1e6
         kind = f", {len(self.data.classes)} classes" if self.data.classes else ""
         self.console.say(
@@ -146,45 +172,39 @@ class _Run:
             f"on {trainer.feed.device}; distances by {trainer.judge.model.name}."
         )
 
-    def _report(self, check: Check, trainer: Trainer) -> None:
-        options = self.request.train_options
+    def _report(self, check: Check) -> None:
         self.run.log(check.record())
         write_grid(self.run.path, check.step, check.grid, GRID, self.data.classes)
+        if check.trouble is None:
+            self._keep(check)
+        else:
+            then = "; back to the best state, and on more gently" if self.trainer.may_go_back else ""
+            self.console.warn(f"step {check.step}: {check.trouble}{then}.")
+        facts = {name: value for name, value in check.record().items() if name != "seconds"}
+        self._result(check.seconds, **facts)
+        if not self.console.json:
+            self.console.line(_in_words(check, self.trainer.position.total))
+
+    def _keep(self, check: Check) -> None:
+        """The generator of a check as the last one, and as the best if it is."""
         note = Provenance(
             command="gan train",
             version=__version__,
-            command_line=self.line,
+            command_line=self._line(),
             options=self.request.record(),
-            device=str(trainer.feed.device),
-            seed=options.seed,
+            device=str(self.trainer.feed.device),
+            seed=self.request.train_options.seed,
         ).to_json()
         checkpoint = Checkpoint(
-            trainer.generator,
+            self.trainer.generator,
             self.request.network_options,
             self.data.classes,
             self.data.name,
             self.data.fingerprint,
             check.record(),
         )
-        if check.trouble is None:
-            for name in (LAST, *([BEST] if check.is_best else [])):
-                write_checkpoint(self.run.path / name, checkpoint, note)
-        else:
-            self.console.warn(f"step {check.step}: {check.trouble}.")
-        self.console.result(
-            "gan train",
-            device=str(trainer.feed.device),
-            seed=options.seed,
-            **_without_seconds(check.record()),
-            epoch=round(check.step * trainer.feed.batch / len(self.data), 2),
-            seconds=round(check.seconds, 1),
-        )
-        if not self.console.json:
-            self.console.line(_in_words(check, trainer.position.total))
-
-
-def _without_seconds(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if name != "seconds"}
+        for name in (LAST, *([BEST] if check.is_best else [])):
+            write_checkpoint(self.run.path / name, checkpoint, note)
 
 
 def _in_words(check: Check, total: int) -> str:

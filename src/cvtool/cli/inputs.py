@@ -14,17 +14,13 @@ from typing import TYPE_CHECKING
 from cvtool.bundled import find_asset
 from cvtool.cli.console import is_terminal
 from cvtool.errors import BadInputError, UsageError
+from cvtool.files import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from cvtool.images import Picture
 
 STDIN = "-"
 ASSET = "asset:"
-PICTURE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"),
-    *(".png", ".pnm", ".ppm", ".qoi", ".tif", ".tiff", ".webp"),
-)
-"""What counts as a picture inside a folder; a file that is named itself may be called anything."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cvtool import __version__
-from cvtool.cli import assets, caption, classes, fool, info, models, saliency, stylize, visualize_class
+from cvtool.cli import assets, caption, classes, fool, gan, info, models, saliency, stylize, visualize_class
 from cvtool.cli.console import OutputClosed, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
 
@@ -27,6 +27,7 @@ app.command("saliency")(saliency.saliency)
 app.command("fool")(fool.fool)
 app.command("visualize-class")(visualize_class.visualize_class)
 app.add_typer(caption.app, name="caption")
+app.add_typer(gan.app, name="gan")
 app.command("models")(models.models)
 app.command("classes")(classes.classes)
 app.command("assets")(assets.assets)

@@ -11,7 +11,7 @@ from torch import Tensor
 from cvtool.gan import penalties
 from cvtool.gan.augmentation import POLICIES, augment, instance_noise
 from cvtool.gan.feeding import Feeder
-from cvtool.gan.game import optimizer, set_rate
+from cvtool.gan.game import Adam
 from cvtool.gan.losses import LOSSES
 from cvtool.gan.networks.registry import Discriminator, Generator
 from cvtool.gan.options import RECIPES, Augment, Loss, Penalty, TrainOptions
@@ -31,27 +31,26 @@ class Adversarial:
     def __init__(self, generator: Generator, discriminator: Discriminator, options: TrainOptions) -> None:
         self.generator, self.discriminator, self.options = generator, discriminator, options
         self.recipe = recipe = options.recipe
-        betas = recipe.beta1, recipe.beta2
-        self.adam_g = optimizer(generator, recipe.rate_g, betas)
-        self.adam_d = optimizer(discriminator, recipe.rate_d, betas)
+        self.turns = recipe.critic_steps
+        self.adam_g, self.adam_d = (Adam(each, (recipe.beta1, recipe.beta2)) for each in (generator, discriminator))
         self.loss = LOSSES[options.loss.value]
+        self.loss(torch.zeros(1), torch.zeros(1), options.smoothing)  # refuses what it cannot do now, not in a step
         self.policy = _POLICY[options.augment]
         self.gentle = False
         """Whether the run was gone back on: then the discriminator is kept smooth, whatever the recipe says."""
 
     def step(self, number: int, feed: Feeder, chance: torch.Generator, scale: float, done: float) -> dict[str, Tensor]:
         """As `Game.step`."""
-        set_rate(self.adam_g, self.recipe.rate_g * scale)
-        set_rate(self.adam_d, self.recipe.rate_d * scale)
+        self._scale = scale
         self._noise = self.options.instance_noise * (1 - done)
-        turns = self.recipe.critic_steps
         facts: dict[str, Tensor] = {}
-        for turn in range(turns):
-            real, labels = feed(number * turns + turn)
-            with torch.set_grad_enabled(turn == turns - 1), autocast(real.device, self.options.precision):
+        end = (number + 1) * self.turns
+        for turn in range(number * self.turns, end):
+            real, labels = feed(turn)
+            with torch.set_grad_enabled(turn == end - 1), autocast(real.device, self.options.precision):
                 z = self.generator.noise(len(real), chance).to(real.device)
                 fake = self.generator(z, labels)
-            facts = self._teach_discriminator(real, fake.detach(), labels, chance, number * turns + turn)
+            facts |= self._teach_discriminator(real, fake.detach(), labels, chance, turn)
         # The pictures that the discriminator has just learned from still hang on the generator's weights.
         return {**facts, "loss_g": self._teach_generator(real, fake, labels, chance)}
 
@@ -80,9 +79,9 @@ class Adversarial:
                     value = penalties.dragan(self.discriminator, real, labels, chance)
                 loss = loss + weight * self.options.lazy * value
                 facts["penalty"] = value.detach()
-        self.adam_d.zero_grad(set_to_none=True)
+        self.adam_d.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.adam_d.step()
+        self.adam_d.step(self.recipe.rate_d * self._scale)
         if self.recipe.clip:
             penalties.clip_weights(self.discriminator.parameters(), self.recipe.clip)
         return facts
@@ -103,9 +102,9 @@ class Adversarial:
                 with torch.no_grad():
                     of_real = self.discriminator(self._shown(real, chance), labels)
         loss = self.loss(of_real, of_fake).generator
-        self.adam_g.zero_grad(set_to_none=True)
+        self.adam_g.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.adam_g.step()
+        self.adam_g.step(self.recipe.rate_g * self._scale)
         self.discriminator.requires_grad_(True)
         return loss.detach()
 

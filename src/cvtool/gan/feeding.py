@@ -60,4 +60,4 @@ def likely_labels(data: Pictures, count: int, generator: torch.Generator) -> Ten
     """Labels (count,) as often as in the data, on the CPU; None without classes."""
     if data.labels is None:
         return None
-    return torch.from_numpy(data.labels.copy())[torch.randint(len(data), (count,), generator=generator)]
+    return torch.from_numpy(data.labels[torch.randint(len(data), (count,), generator=generator).numpy()])

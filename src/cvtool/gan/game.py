@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from cvtool.gan.feeding import Feeder
 from cvtool.gan.networks.registry import Generator
@@ -18,9 +19,11 @@ class Game(Protocol):
 
     Attributes:
         generator: what is trained.
+        turns: batches of real pictures that a step learns from.
     """
 
     generator: Generator
+    turns: int
 
     def step(self, number: int, feed: Feeder, chance: torch.Generator, scale: float, done: float) -> dict[str, Tensor]:
         """One step of the generator, and what goes before it.
@@ -46,16 +49,57 @@ class Game(Protocol):
         """Go on from there."""
 
 
-def optimizer(module: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Adam, in one kernel for all weights where the device has one."""
-    device = next(module.parameters()).device.type
-    return torch.optim.Adam(module.parameters(), rate, betas, fused=device in ("cpu", "cuda"))
+class Adam:
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980) on all weights of a module, in torch's one kernel where there is one.
 
+    `torch.optim.Adam` imports torch's compiler when it is made, which takes seconds.
+    """
 
-def set_rate(adam: torch.optim.Adam, rate: float) -> None:
-    """For the next steps."""
-    for group in adam.param_groups:
-        group["lr"] = rate
+    def __init__(self, module: nn.Module, betas: tuple[float, float]) -> None:
+        self.weights, self.betas = list(module.parameters()), betas
+        self.fused = self.weights[0].device.type in ("cpu", "cuda")
+        self.steps = [torch.zeros((), device=each.device if self.fused else "cpu") for each in self.weights]
+        self.means, self.squares = ([torch.zeros_like(each) for each in self.weights] for _ in range(2))
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for each in self.weights:
+            each.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One step against the gradients."""
+        adam(
+            self.weights,  # type: ignore[arg-type] # parameters are tensors
+            [each.grad for each in self.weights if each.grad is not None],
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            fused=self.fused or None,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def state_dict(self) -> dict[str, list[Tensor]]:
+        """What `load_state_dict` takes."""
+        return {"steps": self.steps, "means": self.means, "squares": self.squares}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Sequence[Tensor]]) -> None:
+        """Go on from there.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: it is not the state of such weights.
+        """
+        for name, ours in self.state_dict().items():
+            for one, other in zip(ours, state[name], strict=True):
+                one.copy_(other)
 
 
 class Average:
@@ -77,7 +121,7 @@ class Average:
 
     @torch.no_grad()
     def settle(self, noise: Tensor, labels: Tensor | None, rounds: int = 20) -> None:
-        """Recompute the statistics of batch norms on noise (N, latent), in `rounds` batches."""
+        """Recompute the statistics of batch norms on noise (N, latent), in `rounds` batches of about one size."""
         norms = [layer for layer in self.generator.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
         if not norms:
             return
@@ -86,8 +130,8 @@ class Average:
             norm.reset_running_stats()
             norm.momentum = None  # the mean of all rounds
         self.generator.train()
-        parts = zip(noise.chunk(rounds), labels.chunk(rounds) if labels is not None else [None] * rounds, strict=False)
-        for z, y in parts:
+        parts = noise.tensor_split(rounds)  # `chunk` may leave one row, which has no variance
+        for z, y in zip(parts, [None] * rounds if labels is None else labels.tensor_split(rounds), strict=True):
             self.generator(z, y)
         self.generator.eval()
         for norm, momentum in zip(norms, momenta, strict=True):

@@ -76,9 +76,9 @@ RECIPES: dict[Loss, Recipe] = {
     Loss.lsgan: Recipe(),
     Loss.wgan: Recipe(5e-4, 5e-4, beta1=0.0, critic_steps=5, clip=0.01),
     Loss.wgan_gp: Recipe(beta1=0.0, beta2=0.9, critic_steps=5, penalty=Penalty.gradient, weight=10.0),
-    Loss.hinge: Recipe(beta1=0.0, spectral=True),
+    Loss.hinge: Recipe(4e-3, 4e-3, beta1=0.0, spectral=True),
     Loss.dragan: Recipe(penalty=Penalty.dragan, weight=10.0),
-    Loss.r3gan: Recipe(beta1=0.0, penalty=Penalty.r1_r2, weight=0.1),
+    Loss.r3gan: Recipe(4e-3, 4e-3, beta1=0.0, penalty=Penalty.r1_r2, weight=0.1),
 }
 
 
@@ -96,7 +96,7 @@ class NetworkOptions:
 
     arch: Arch = Arch.dcgan
     latent: int = 64
-    width: int = 32
+    width: int = 16
     minibatch_std: bool = False
     spectral: bool | None = None
 
@@ -139,7 +139,7 @@ class TrainOptions:
     critic_steps: int | None = None
     penalty: Penalty | None = None
     weight: float | None = None
-    lazy: int = 1
+    lazy: int = 4
     fall: float = 0.5
     ema: float = 0.998
     smoothing: float = 0.0
@@ -153,7 +153,7 @@ class TrainOptions:
 
     @property
     def recipe(self) -> Recipe:
-        """The loss's recipe with what was asked for instead."""
+        """The loss's recipe with what was asked for instead; another penalty brings the weight it usually has."""
         own: dict[str, Any] = {
             "rate_g": self.rate_g,
             "rate_d": self.rate_d,
@@ -161,6 +161,8 @@ class TrainOptions:
             "penalty": self.penalty,
             "weight": self.weight,
         }
+        if self.penalty is not None and self.weight is None:
+            own["weight"] = next(each.weight for each in RECIPES.values() if each.penalty is self.penalty)
         return replace(RECIPES[self.loss], **{name: value for name, value in own.items() if value is not None})
 
 
@@ -168,3 +170,13 @@ SMALL_DATA = 5000
 """Pictures below which the discriminator would learn them by heart."""
 CHECKS = 10
 """Of a run, unless told otherwise."""
+
+
+def completed(pictures: int, networks: NetworkOptions, train: TrainOptions) -> tuple[NetworkOptions, TrainOptions]:
+    """What follows from the loss and the number of pictures, where nothing else was asked for."""
+    if networks.spectral is None:
+        networks = replace(networks, spectral=not train.vae and RECIPES[train.loss].spectral)
+    if train.augment is None:
+        few = pictures < SMALL_DATA and not train.vae
+        train = replace(train, augment=Augment.diff if few else Augment.off)
+    return networks, train

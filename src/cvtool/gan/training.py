@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,21 +22,25 @@ from cvtool.gan.features import FeatureModel
 from cvtool.gan.feeding import Feeder, likely_labels
 from cvtool.gan.game import Average, Game
 from cvtool.gan.networks import Generator, Shape, build
-from cvtool.gan.options import CHECKS, NetworkOptions, TrainOptions
+from cvtool.gan.options import CHECKS, NetworkOptions, TrainOptions, completed
 from cvtool.gan.sampling import sample
 from cvtool.gan.variational import Variational
 from cvtool.gan.watch import Watch
 from cvtool.progress import Progress, Step, Stop, never, silent
-from cvtool.tensors import autocast, seeded
+from cvtool.tensors import autocast, seeded, training_precision
 
-PROBE = 30
-"""Steps after which a budget of time becomes a number of steps."""
+PROBE, PROBING = 30, 0.1
+"""Steps, or share of a budget of time, after which the budget becomes a number of steps."""
 RECOVERIES = 2
 """How often a run may go back to its best state."""
 CHECKING = 0.2
 """Largest share of a budget that checks may take."""
 GRID = 10
 """Pictures along each side of the grid of a check; with up to so many classes each has a row."""
+
+
+class CollapseError(CvtoolError):
+    """A run came to nothing, and does not go back any more."""
 
 
 @dataclass
@@ -50,7 +54,7 @@ class Position:
         best: smallest Fréchet distance so far.
         recoveries: how often the run went back.
         scale: of the learning rates, smaller after each of them.
-        sums: of the facts since the last check.
+        sums: of each of the facts since the last check, and of how many reports.
         seconds: spent so far.
         step_seconds: of them on steps alone.
     """
@@ -61,7 +65,7 @@ class Position:
     best: float = math.inf
     recoveries: int = 0
     scale: float = 1.0
-    sums: dict[str, float] = field(default_factory=dict)
+    sums: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     step_seconds: float = 0.0
 
@@ -72,9 +76,10 @@ class Check:
 
     Attributes:
         step: done so far.
+        epoch: times that all real pictures were seen.
         facts: means of what the game reported.
         evaluation: of the averaged generator.
-        pictures_per_second: real pictures learned from.
+        pictures_per_second: real pictures learned from, while it was not checked.
         seconds: since the start of the run.
         is_best: no check had a smaller Fréchet distance.
         trouble: why the run goes back or ends, in words.
@@ -82,6 +87,7 @@ class Check:
     """
 
     step: int
+    epoch: float
     facts: Mapping[str, float]
     evaluation: Evaluation | None
     pictures_per_second: float
@@ -91,9 +97,10 @@ class Check:
     grid: NDArray[np.uint8]
 
     def record(self) -> dict[str, Any]:
-        """As a line of metrics."""
-        return {
+        """As a line of metrics; JSON knows no numbers that are not finite, so they become None."""
+        found = {
             "step": self.step,
+            "epoch": round(self.epoch, 2),
             **self.facts,
             **({} if self.evaluation is None else self.evaluation.facts()),
             "pictures_per_second": round(self.pictures_per_second, 1),
@@ -101,6 +108,7 @@ class Check:
             "is_best": self.is_best,
             **({} if self.trouble is None else {"trouble": self.trouble}),
         }
+        return {name: None if isinstance(n, float) and not math.isfinite(n) else n for name, n in found.items()}
 
 
 class Trainer:
@@ -129,6 +137,11 @@ class Trainer:
             self.position.step % self.position.every == 0 or self.position.step == self.position.total
         )
 
+    @property
+    def may_go_back(self) -> bool:
+        """Whether the run goes on from its best state when it collapses."""
+        return self.options.recover and bool(self._best) and self.position.recoveries < RECOVERIES
+
     def run(
         self,
         *,
@@ -140,7 +153,7 @@ class Trainer:
         """Train to the end; False when `stop` ended it before. `on_step` may save, also after a check.
 
         Raises:
-            CvtoolError: the run collapsed and may not go back any more.
+            CollapseError: the run collapsed and may not go back any more.
         """
         position = self.position
         start = time.perf_counter() - position.seconds
@@ -150,7 +163,8 @@ class Trainer:
             self._step()
             position.seconds = time.perf_counter() - start
             progress(Step("training", position.step, position.total, self._means()))
-            if position.total == 0 and position.step >= PROBE:
+            probed = position.step >= PROBE or position.seconds > PROBING * self.options.budget
+            if position.total == 0 and probed:
                 self._plan_by_clock(start)
             out_of_time = self.options.steps is None and position.seconds > 1.1 * self.options.budget
             if position.total and out_of_time:  # slower than planned: end here rather than much later
@@ -169,8 +183,8 @@ class Trainer:
         facts = self.game.step(position.step, self.feed, chance, position.scale * self._fall(), self._done())
         self.average.add(self.game.generator, position.step)
         for name, value in facts.items():
-            position.sums[name] = position.sums.get(name, 0.0) + float(value)
-        position.sums["steps"] = position.sums.get("steps", 0.0) + 1
+            total, reports = position.sums.get(name, (0.0, 0))
+            position.sums[name] = [total + float(value), reports + 1]
         position.step += 1
         position.step_seconds += time.perf_counter() - began
 
@@ -183,8 +197,7 @@ class Trainer:
         return min(1.0, (1 - self._done()) / self.options.fall) if self.options.fall else 1.0
 
     def _means(self) -> dict[str, float]:
-        steps = max(self.position.sums.get("steps", 0.0), 1.0)
-        return {name: value / steps for name, value in self.position.sums.items() if name != "steps"}
+        return {name: total / reports for name, (total, reports) in self.position.sums.items()}
 
     def _plan_by_clock(self, start: float) -> None:
         """From the time that steps and a check take to the number of both."""
@@ -202,9 +215,11 @@ class Trainer:
             if not step:
                 return
             left = max(options.budget - position.seconds, 0.0)
-            checks = max(1, min(CHECKS, int(CHECKING * left / max(check, 1e-9))))
+            checks: float = max(1, min(CHECKS, int(CHECKING * left / max(check, 1e-9))))
+            if options.every is not None:
+                checks = left / (options.every * step + check)
             position.total = position.step + max(1, int((left - checks * check) / step))
-            position.every = options.every or max(1, -(-position.total // checks))
+            position.every = options.every or math.ceil(position.total / checks)
         else:
             position.every = options.every or max(1, -(-options.steps // CHECKS))
 
@@ -247,12 +262,13 @@ class Trainer:
                 **({} if evaluation is None else evaluation.facts()),
             }
         )
-        speed = position.sums.get("steps", 0.0) * self.feed.batch
+        batches = position.step * self.game.turns
         check = Check(
             position.step,
+            batches / self.feed.per_epoch,
             facts,
             evaluation,
-            position.step * self.feed.batch / max(position.step_seconds, 1e-9) if speed else 0.0,
+            batches * self.feed.batch / max(position.step_seconds, 1e-9),
             position.seconds,
             is_best and trouble is None,
             trouble,
@@ -269,15 +285,17 @@ class Trainer:
         """To the best state, with gentler settings.
 
         Raises:
-            CvtoolError: there is none, or the run may not go back (any more).
+            CollapseError: there is none, or the run may not go back (any more).
         """
         position = self.position
         if not self.options.recover:
-            raise CvtoolError(f"The run ended: {trouble}. Its best state is kept; lower the rates or try another loss.")
+            raise CollapseError(
+                f"The run ended: {trouble}. Its best state is kept; lower the rates or try another loss."
+            )
         if not self._best:
-            raise CvtoolError(f"The run ended: {trouble}, before any state was good. Lower --rate-g and --rate-d.")
-        if position.recoveries >= RECOVERIES:
-            raise CvtoolError(
+            raise CollapseError(f"The run ended: {trouble}, before any state was good. Lower --rate-g and --rate-d.")
+        if not self.may_go_back:
+            raise CollapseError(
                 f"The run ended: {trouble}, and going back {position.recoveries} times did not help. "
                 "Lower --rate-g and --rate-d, or try --loss r3gan."
             )
@@ -319,6 +337,8 @@ def prepare(
         BadInputError: too few pictures to judge by.
     """
     shape, device = Shape(data.size, data.channels, len(data.classes)), model.device
+    networks, options = completed(len(data), networks, options)
+    options = replace(options, precision=training_precision(device, options.precision))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         generator, discriminator = build(networks, shape)

@@ -38,8 +38,8 @@ class InvertOptions:
         survivors: of them, that are followed to the end.
         steps: of all starts, then as many again of the survivors.
         rate: Adam's learning rate in the space of noise; it falls to a tenth in the second half.
-        features: weight of what an image network sees against the plain difference of pixels. 0 leaves it out: on garments
-            of 28 px it was measured to change nothing but the time.
+        features: weight of what an image network sees against the plain difference of pixels. 0 leaves it out: on
+            garments of 28 px it was measured to bring nothing.
         prior: weight of the noise's size against what the generator was trained with.
         seed: of the starts.
     """

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvtool.gan.feeding import Feeder
-from cvtool.gan.game import optimizer, set_rate
+from cvtool.gan.game import Adam
 from cvtool.gan.networks.registry import Discriminator, Generator
 from cvtool.gan.options import TrainOptions
 from cvtool.tensors import autocast
@@ -55,11 +55,13 @@ def reconstruction(logits: Tensor, x: Tensor) -> Tensor:
 class Variational:
     """Encode, draw, decode: the evidence lower bound is followed upwards."""
 
+    turns = 1
+
     def __init__(self, generator: Generator, discriminator: Discriminator, options: TrainOptions) -> None:
         self.generator, self.options = generator, options
         self.encoder = Encoder(discriminator, generator.latent).to(next(discriminator.parameters()).device)
-        self.rate = options.rate_g or VAE_RATE
-        self.adam_g, self.adam_e = (optimizer(each, self.rate, (0.9, 0.999)) for each in (generator, self.encoder))
+        self.rate = VAE_RATE if options.rate_g is None else options.rate_g
+        self.adam_g, self.adam_e = (Adam(each, (0.9, 0.999)) for each in (generator, self.encoder))
 
     def step(self, number: int, feed: Feeder, chance: torch.Generator, scale: float, done: float) -> dict[str, Tensor]:
         """As `Game.step`."""
@@ -71,11 +73,10 @@ class Variational:
         error, distance = reconstruction(logits, real), divergence(mean, log_variance)
         loss = error + self.options.kl * distance
         for adam in (self.adam_g, self.adam_e):
-            set_rate(adam, self.rate * scale)
-            adam.zero_grad(set_to_none=True)
+            adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         for adam in (self.adam_g, self.adam_e):
-            adam.step()
+            adam.step(self.rate * scale)
         return {"loss": loss.detach(), "reconstruction": error.detach(), "divergence": distance.detach()}
 
     def calm_down(self) -> None:

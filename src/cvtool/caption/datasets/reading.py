@@ -11,26 +11,6 @@ from typing import Any
 from cvtool.errors import BadInputError
 from cvtool.files import read_input, shown
 
-PICTURE_SUFFIXES = frozenset(
-    {
-        ".avif",
-        ".bmp",
-        ".gif",
-        ".jfif",
-        ".jp2",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".png",
-        ".ppm",
-        ".qoi",
-        ".tif",
-        ".tiff",
-        ".webp",
-    }
-)
-"""What counts as a picture inside a folder."""
-
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 

@@ -20,7 +20,7 @@ from cvtool.errors import BadInputError
 from cvtool.files import opened_input, shown
 from cvtool.gan.datasets.data import Item, Problem, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
-from cvtool.gan.datasets.options import Conditional
+from cvtool.gan.picture_options import Conditional
 
 LARGEST_MEMBER = 256 << 20
 """Bytes of one picture's file, unpacked: what is larger is no picture of a data set."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError, UsageError
 from cvtool.files import shown
-from cvtool.gan.datasets.options import Conditional
+from cvtool.gan.picture_options import Conditional
 
 SPLITS = ("train", "test")
 

@@ -15,7 +15,7 @@ from cvtool.errors import BadInputError
 from cvtool.files import read_input, shown
 from cvtool.gan.datasets.data import Item, Problem, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
-from cvtool.gan.datasets.options import Conditional
+from cvtool.gan.picture_options import Conditional
 
 
 class FolderOrigin:

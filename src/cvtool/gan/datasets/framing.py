@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cvtool.gan.datasets.options import SIZES, USUAL_SIZE, Fit
+from cvtool.gan.picture_options import SIZES, USUAL_SIZE, Fit
 from cvtool.images import fit_longer_side, resize
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]

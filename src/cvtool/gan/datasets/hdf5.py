@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ from cvtool.errors import BadInputError
 from cvtool.files import shown
 from cvtool.gan.datasets.archives import FileOrigin
 from cvtool.gan.datasets.data import LARGEST_DATA, Item, Problem, Source, no_split
-from cvtool.gan.datasets.options import Conditional
+from cvtool.gan.picture_options import Conditional
+from cvtool.hdf5 import opened, own_dataset
 
 if TYPE_CHECKING:
     import h5py
@@ -53,9 +53,9 @@ class Hdf5Origin(FileOrigin):
         """
         if split != "train":
             raise no_split(self._path, split)
-        with _opened(self._path) as file:
+        with opened(self._path) as file:
             name = self._wanted or _the_only(file, self._path)
-            pixels = _dataset(file, name, self._path)
+            pixels = own_dataset(file, name)
             axes = _axes(pixels, self._path, name)
             count, height, width = (pixels.shape[axis] for axis in axes[:3])
             grey = len(axes) == 3 or pixels.shape[axes[3]] == 1
@@ -65,8 +65,8 @@ class Hdf5Origin(FileOrigin):
                 labels, classes = _labels(file, name, count, self._path)
 
         def items(chosen: NDArray[np.int64]) -> Iterator[Item]:
-            with _opened(self._path) as again:
-                yield from _items(_dataset(again, name, self._path), axes, chosen, self._path, name)
+            with opened(self._path) as again:
+                yield from _items(own_dataset(again, name), axes, chosen, self._path, name)
 
         return Source(count, labels, classes, items, shape=(height, width), grey=grey)
 
@@ -125,7 +125,7 @@ def _labels(file: h5py.File, name: str, count: int, path: Path) -> tuple[NDArray
     beside = f"{group}{slash}{LABELS}"
     if file.get(beside) is None:
         return None, ()
-    found = _dataset(file, beside, path)
+    found = own_dataset(file, beside)
     if found.dtype.kind not in "iub" or found.size != count or found.shape[0] != count:
         raise BadInputError(
             f"'{shown(path)}#{shown(beside)}' is {found.shape} of {found.dtype}, not one whole number for each of "
@@ -150,40 +150,3 @@ def _the_only(file: h5py.File, path: Path) -> str:
         return str((usual or fitting)[0])
     names = ", ".join(map(shown, list(file)[:5])) or "nothing"
     raise BadInputError(f"'{shown(path)}' does not tell which dataset holds pictures ({names}). Give h5:FILE#DATASET.")
-
-
-def _dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
-    import h5py
-
-    # A link, a virtual dataset or external storage could make any file of this machine look like part of this one.
-    parts = name.split("/")
-    for depth in range(1, len(parts) + 1):
-        inside = "/".join(parts[:depth])
-        link = file.get(inside, getlink=True)
-        if link is None:
-            there = ", ".join(map(shown, list(file)[:5])) or "nothing"
-            raise BadInputError(f"'{shown(path)}' has no dataset '{shown(name)}'. It has: {there}.")
-        if not isinstance(link, h5py.HardLink):
-            raise BadInputError(f"'{shown(path)}': '{shown(inside)}' is a link to elsewhere, which is not followed.")
-    found = file[name]
-    if not isinstance(found, h5py.Dataset) or found.shape is None or found.ndim == 0:
-        raise BadInputError(f"'{shown(path)}': '{shown(name)}' is not a dataset of pictures.")
-    if found.is_virtual or found.external:
-        raise BadInputError(f"'{shown(path)}': '{shown(name)}' lies in another file, which is not followed.")
-    return found
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """An HDF5 file open for reading; what HDF5 says of it becomes a `BadInputError`."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except BlockingIOError as error:
-        raise BadInputError(f"'{shown(path)}' is in use by another program. Wait for it to end.") from error
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        text = shown(" ".join(str(error.args[0] if error.args else error).split()))
-        kind = "is not an HDF5 file" if "signature" in text else f"is truncated or broken: {text[:120]}"
-        raise BadInputError(f"'{shown(path)}' {kind}. Fetch or make it again.") from error

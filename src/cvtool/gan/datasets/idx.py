@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cvtool.errors import BadInputError
 from cvtool.files import CHUNK_BYTES, opened_input, shown
 from cvtool.gan.datasets.data import LARGEST_DATA, Item, Source, no_split
-from cvtool.gan.datasets.options import Conditional
+from cvtool.gan.picture_options import Conditional
 
 UNSIGNED_BYTE = 0x08
 """Type of the elements in the header; no other is used for pictures."""

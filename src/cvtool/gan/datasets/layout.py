@@ -10,17 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError
-from cvtool.files import shown
+from cvtool.files import PICTURE_SUFFIXES, shown
 from cvtool.gan.datasets.data import Problem, no_split
-from cvtool.gan.datasets.options import Conditional
-
-PICTURE_SUFFIXES = frozenset(
-    {
-        *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
-        *(".qoi", ".tif", ".tiff", ".webp"),
-    }
-)
-"""What counts as a picture in a folder or an archive."""
+from cvtool.gan.picture_options import Conditional
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation", "dev", "eval")

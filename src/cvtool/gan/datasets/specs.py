@@ -21,7 +21,7 @@ from cvtool.gan.datasets.decoding import decode
 from cvtool.gan.datasets.folders import FolderOrigin
 from cvtool.gan.datasets.hdf5 import Hdf5Origin
 from cvtool.gan.datasets.idx import IdxOrigin, picture_files
-from cvtool.gan.datasets.options import LARGEST, SMALLEST, Conditional, PictureOptions
+from cvtool.gan.picture_options import LARGEST, SMALLEST, Conditional, PictureOptions
 from cvtool.progress import Progress, silent
 
 __all__ = ["KINDS", "default_cache", "read_pictures"]

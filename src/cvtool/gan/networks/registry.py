@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from cvtool.errors import UsageError
-from cvtool.gan.datasets.options import LARGEST, SMALLEST
 from cvtool.gan.options import Arch, NetworkOptions
+from cvtool.gan.picture_options import LARGEST, SMALLEST
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,8 @@ def build(options: NetworkOptions, shape: Shape) -> tuple[Generator, Discriminat
         raise UsageError(f"Networks make pictures of {SMALLEST} to {LARGEST} px, not of {shape.size}. Give --size.")
     parts = ARCHITECTURES[options.arch](options, shape)
     generator, discriminator = Generator(parts, options.latent, shape), Discriminator(parts, shape)
+    if options.minibatch_std and not any(isinstance(each, MinibatchDeviation) for each in discriminator.modules()):
+        raise UsageError(f"--arch {options.arch.value} takes no --minibatch-std. Use --arch dcgan or resnet.")
     if options.spectral:
         for layer in list(discriminator.modules()):
             if isinstance(layer, (nn.Conv2d, nn.Linear, nn.Embedding)):

@@ -76,24 +76,38 @@ def dataset(file: h5py.File, name: str, dimensions: int, kinds: str) -> h5py.Dat
     Raises:
         BadInputError: it is not there, has another shape or type, or lies in another file.
     """
-    import h5py
-
-    path = file.filename
-    link = file.get(name, getlink=True)
-    if link is None:
-        raise BadInputError(f"'{shown(path)}' has no dataset '{name}'. Give a file that cvtool or the course made.")
-    # A link, a virtual dataset or external storage could make any file of this machine look like part of this one.
-    if not isinstance(link, h5py.HardLink):
-        raise BadInputError(f"'{shown(path)}': '{name}' is a link to elsewhere, which is not followed.")
-    found = file[name]
-    if not isinstance(found, h5py.Dataset) or found.shape is None:
-        raise BadInputError(f"'{shown(path)}': '{name}' is not a dataset.")
-    if found.is_virtual or found.external:
-        raise BadInputError(f"'{shown(path)}': '{name}' lies in another file, which is not followed.")
+    found, path = own_dataset(file, name), file.filename
     if found.ndim != dimensions or found.dtype.kind not in kinds:
         raise BadInputError(
             f"'{shown(path)}': '{name}' is {found.ndim}-dimensional of type {found.dtype}, not what is expected there."
         )
+    return found
+
+
+def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """The dataset at a place such as ``"train/images"`` of the file itself.
+
+    Raises:
+        BadInputError: it is not there, is no dataset, or lies in another file.
+    """
+    import h5py
+
+    path = file.filename
+    # A link, a virtual dataset or external storage could make any file of this machine look like part of this one.
+    parts = name.split("/")
+    for depth in range(1, len(parts) + 1):
+        inside = "/".join(parts[:depth])
+        link = file.get(inside, getlink=True)
+        if link is None:
+            there = ", ".join(map(shown, list(file)[:5])) or "nothing"
+            raise BadInputError(f"'{shown(path)}' has no dataset '{shown(name)}'. It has: {there}.")
+        if not isinstance(link, h5py.HardLink):
+            raise BadInputError(f"'{shown(path)}': '{shown(inside)}' is a link to elsewhere, which is not followed.")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.shape is None:
+        raise BadInputError(f"'{shown(path)}': '{shown(name)}' is not a dataset.")
+    if found.is_virtual or found.external:
+        raise BadInputError(f"'{shown(path)}': '{shown(name)}' lies in another file, which is not followed.")
     return found
 
 
