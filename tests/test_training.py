@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -206,3 +207,15 @@ def test_a_broken_state(run: RunDirectory, name: str, monkeypatch: pytest.Monkey
             run.load_state()
         assert len(metrics(run)) == 3
     assert not Path("was-run").exists()
+
+
+def test_a_full_disk_while_metrics_are_written_is_one_clear_line(tmp_path, monkeypatch):
+    run = RunDirectory.create(tmp_path / "run")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CvtoolError, match="metrics.jsonl"):
+        run.log({"step": 1})
+    assert run.lines == 0

@@ -88,7 +88,7 @@ def write_atomically(path: str | Path, data: bytes) -> None:
         try:
             temporary.write_bytes(data)
         except OSError as error:
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
 
 
 @contextmanager
@@ -112,13 +112,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         directory = Path(tempfile.gettempdir()) if special else target.parent
         temporary = _create_beside(directory, target.suffix, None if special else mode)
     except (OSError, ValueError) as error:
-        raise _write_error(path, error) from error
+        raise write_error(path, error) from error
     try:
         yield temporary
         _publish(temporary, target, copy=special)
     except OSError as error:
         if error.errno in _DISK_ERRNOS:
-            raise _write_error(path, error) from error
+            raise write_error(path, error) from error
         raise
     finally:
         with suppress(FileNotFoundError):
@@ -136,7 +136,8 @@ def _read_reason(error: OSError | ValueError) -> str:
     return _reason(error, reasons)
 
 
-def _write_error(path: str | Path, error: OSError | ValueError) -> CvtoolError:
+def write_error(path: str | Path, error: OSError | ValueError) -> CvtoolError:
+    """What to raise when `path` cannot be written: why, and what to do."""
     parent = shown(Path(path).parent)
     full = "the disk is full. Free some space or choose another directory."
     denied = f"the directory '{parent}' may not be written to. Choose another directory."

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from cvtool.errors import BadInputError, CvtoolError, UsageError
-from cvtool.files import read_input, write_atomically
+from cvtool.files import read_input, write_atomically, write_error
 
 CONFIG, METRICS, LAST, BEST, STATE = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt"
 LOCK = ".lock"
@@ -120,11 +120,19 @@ class RunDirectory:
         return found
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Add a line to the metrics."""
-        with open(self.path / METRICS, "a", encoding="ascii") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Add a line to the metrics.
+
+        Raises:
+            CvtoolError: it cannot be written, e.g. because the disk is full.
+        """
+        path = self.path / METRICS
+        try:
+            with open(path, "a", encoding="ascii") as file:
+                file.write(json.dumps(record) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise write_error(path, error) from error
         self.lines += 1
 
     def records(self) -> list[dict[str, Any]]:
