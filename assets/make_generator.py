@@ -21,7 +21,7 @@ from cvtool.gan.checkpoint import BUNDLED, read_checkpoint, write_checkpoint
 from cvtool.provenance import read_provenance
 
 HERE = Path(__file__).resolve().parent
-OPTIONS = ["--width", "32", "--steps", "16000", "--ema", "0.9995"]
+OPTIONS = ["--width", "32", "--steps", "16000", "--ema", "0.9995", "--rate-g", "4e-3", "--rate-d", "4e-3"]
 
 
 def main() -> None:

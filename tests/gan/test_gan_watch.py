@@ -137,6 +137,23 @@ class TestTrouble:
         rows = [(1, 149.0, 0.01, 0.0, 0.9)] + [(i, 150.0, 0.012, 0.0, 1.0) for i in range(2, 5)]
         assert [bool(each) for each in verdicts(rows)] == [False, False, False, True]
 
+    def test_a_discriminator_that_gave_up(self):
+        """As seen on small colour pictures with too high a rate; the coverage alone would not have told."""
+        rows = [
+            (1231, 1139.0, 0.73, 0.7, 0.624),
+            (2462, 957.0, 0.79, 0.7, 0.613),
+            (3693, 1024.0, 0.74, 0.7, 0.570),
+            (4924, 1133.0, 0.70, 0.7, 0.521),
+            (6155, 1232.0, 0.65, 0.7, 0.503),
+            (7386, 1338.0, 0.62, 0.7, 0.510),
+        ]
+        found = verdicts(rows)
+        assert found[:5] == [None] * 5
+        assert found[5] == "the discriminator only guesses, and the samples got worse since step 2462"
+
+    def test_a_discriminator_that_guesses_while_the_samples_stay_good(self):
+        assert after_health(*[(22.5, 0.6, 0.74, 0.51)] * 5) == [None] * 5
+
     def test_never_begun(self):
         found = verdicts([(i, 150.0 + i % 2, 0.0, 0.0, 0.97) for i in range(5)])
         assert found[:4] == [None] * 4

@@ -76,9 +76,9 @@ RECIPES: dict[Loss, Recipe] = {
     Loss.lsgan: Recipe(),
     Loss.wgan: Recipe(5e-4, 5e-4, beta1=0.0, critic_steps=5, clip=0.01),
     Loss.wgan_gp: Recipe(beta1=0.0, beta2=0.9, critic_steps=5, penalty=Penalty.gradient, weight=10.0),
-    Loss.hinge: Recipe(4e-3, 4e-3, beta1=0.0, spectral=True),
+    Loss.hinge: Recipe(2e-3, 2e-3, beta1=0.0, spectral=True),
     Loss.dragan: Recipe(penalty=Penalty.dragan, weight=10.0),
-    Loss.r3gan: Recipe(4e-3, 4e-3, beta1=0.0, penalty=Penalty.r1_r2, weight=0.1),
+    Loss.r3gan: Recipe(2e-3, 2e-3, beta1=0.0, penalty=Penalty.r1_r2, weight=0.1),
 }
 
 

@@ -24,6 +24,8 @@ SATURATED_CHECKS = 3
 """… if it stays there for so many checks in which the distance is …"""
 WORSE = 1.1
 """… so many times the best, or nothing is covered yet."""
+IDLE = 0.525
+"""Accuracy below which the discriminator guesses; the same then."""
 NOTHING_YET = 0.05
 """Coverage of a generator that has not begun."""
 STUCK_CHECKS, STUCK_COVERAGE, STUCK_GAIN, STUCK_ACCURACY = 5, 0.01, 0.95, 0.9
@@ -159,6 +161,14 @@ def _saturated(checks: Sequence[_Seen]) -> str | None:
     return None
 
 
+def _idle(checks: Sequence[_Seen]) -> str | None:
+    """The discriminator has given up, so nobody holds the generator to the data any more."""
+    last, best = checks[-SATURATED_CHECKS:], _nearest(checks)
+    if any(check.accuracy_d is None or check.accuracy_d >= IDLE or not _is_far(check, best, WORSE) for check in last):
+        return None
+    return f"the discriminator only guesses, and the samples got worse since step {best.step}"
+
+
 def _stuck(checks: Sequence[_Seen]) -> str | None:
     """Nothing was learned from the start on, since the discriminator was better at once."""
     if len(checks) < STUCK_CHECKS or max(check.coverage for check in checks) >= STUCK_COVERAGE:
@@ -170,4 +180,4 @@ def _stuck(checks: Sequence[_Seen]) -> str | None:
     return f"the samples are as unlike the data at step {checks[-1].step} as they were at step {checks[0].step}"
 
 
-_RULES = (_collapsed, _diverged, _saturated, _stuck)
+_RULES = (_collapsed, _diverged, _saturated, _idle, _stuck)
