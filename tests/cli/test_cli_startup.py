@@ -40,6 +40,9 @@ def processor_seconds() -> float:
 def test_the_commands() -> None:
     assert set(TOP) >= {"stylize", "models", "classes", "assets", "info"}
     assert set(COMMANDS) >= {f"caption {name}" for name in ("describe", "train", "evaluate", "features", "check")}
+    assert set(COMMANDS) >= {
+        f"gan {name}" for name in ("train", "sample", "interpolate", "invert", "evaluate", "export")
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -10,9 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from cvtool.caption.decoder import Captioner
@@ -21,8 +17,9 @@ from cvtool.caption.features import Pca
 from cvtool.caption.options import Cell, ModelOptions
 from cvtool.caption.vocabulary import Vocabulary
 from cvtool.errors import BadInputError, CvtoolError
-from cvtool.files import read_input, write_atomically
+from cvtool.files import read_input
 from cvtool.models.loader import load
+from cvtool.tensor_files import decode_tensors, write_tensors
 
 _KEY = "caption"
 _PCA_MEAN, _PCA_COMPONENTS = "pca.mean", "pca.components"
@@ -110,8 +107,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, note: str = "", dtype: 
     if checkpoint.pca is not None:
         tensors[_PCA_MEAN] = torch.from_numpy(checkpoint.pca.mean)
         tensors[_PCA_COMPONENTS] = torch.from_numpy(checkpoint.pca.components)
-    metadata = {_KEY: json.dumps(record), **({"cvtool": note} if note else {})}
-    write_atomically(path, save_tensors(tensors, metadata))
+    write_tensors(path, tensors, _KEY, record, note)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -122,13 +118,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     data = read_input(path)
     try:
-        tensors = load_tensors(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        record = json.loads(header["__metadata__"][_KEY])
+        record, tensors = decode_tensors(data, _KEY)
         return _built(record, tensors)
     except CvtoolError as error:
         raise BadInputError(f"'{path}': {error}") from error
-    except (SafetensorError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise BadInputError(
             f"'{path}' is not a checkpoint of a captioner, or is broken. 'cvtool caption train' makes one."
         ) from error

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from cvtool.errors import BadInputError, CvtoolError
-from cvtool.files import read_input, write_atomically
+from cvtool.files import read_input
 from cvtool.gan.networks import Generator, Shape, build
 from cvtool.gan.options import Arch, NetworkOptions
+from cvtool.tensor_files import decode_tensors, write_tensors
 
 _KEY = "gan"
 BUNDLED = "generator.safetensors"
@@ -59,8 +56,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, note: str = "", dtype: 
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in generator.state_dict().items()
     }
-    metadata = {_KEY: json.dumps(record), **({"cvtool": note} if note else {})}
-    write_atomically(path, save_tensors(tensors, metadata))
+    write_tensors(path, tensors, _KEY, record, note)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -71,9 +67,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     data = read_input(path)
     try:
-        tensors = load_tensors(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        record = json.loads(header["__metadata__"][_KEY])
+        record, tensors = decode_tensors(data, _KEY)
         options = NetworkOptions(**{**record["options"], "arch": Arch(record["options"]["arch"])})
         shape = Shape(**record["shape"])
         classes = tuple(str(name) for name in record["classes"])
@@ -91,7 +85,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(generator, options, classes, str(record["data"]), str(record["fingerprint"]), facts)
     except CvtoolError as error:
         raise BadInputError(f"'{path}': {error}") from error
-    except (SafetensorError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError) as error:
         raise BadInputError(
             f"'{path}' is not a checkpoint of a generator, or is broken. 'cvtool gan train' makes one."
         ) from error

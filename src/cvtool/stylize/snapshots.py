@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-
 from cvtool.errors import BadInputError
-from cvtool.files import read_input, write_atomically
+from cvtool.files import read_input
 from cvtool.stylize.run import Snapshot
+from cvtool.tensor_files import decode_tensors, write_tensors
 
 _KEY = "stylize"
 
 
 def write_snapshot(path: Path, snapshot: Snapshot, note: str = "") -> None:
     """Write a snapshot; `note` is the provenance that `cvtool info` shows."""
-    metadata = {_KEY: json.dumps(dict(snapshot.facts)), **({"cvtool": note} if note else {})}
-    write_atomically(path, save(dict(snapshot.tensors), metadata))
+    write_tensors(path, snapshot.tensors, _KEY, snapshot.facts, note)
 
 
 def read_snapshot(path: Path) -> Snapshot:
@@ -29,10 +25,8 @@ def read_snapshot(path: Path) -> Snapshot:
     """
     data = read_input(path)
     try:
-        tensors = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        facts = json.loads(header["__metadata__"][_KEY])
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        facts, tensors = decode_tensors(data, _KEY)
+    except ValueError as error:
         raise BadInputError(
             f"'{path}' is not a checkpoint of stylize, or is broken. Start again without --resume."
         ) from error
