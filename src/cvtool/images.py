@@ -18,7 +18,9 @@ from PIL import Image, UnidentifiedImageError
 from cvtool.codecs import notes
 from cvtool.codecs.color_profiles import picture_to_srgb, pixels_to_srgb
 from cvtool.codecs.deep_pictures import decode_deep
-from cvtool.codecs.picture_writers import encode_deep_png, encode_tiff
+from cvtool.codecs.kept_profiles import srgb_to_profile as srgb_to_profile
+from cvtool.codecs.kept_profiles import why_not_kept
+from cvtool.codecs.picture_writers import encode_deep_png, encode_tiff, profile_chunk
 from cvtool.codecs.quiet import no_stderr, no_warnings
 from cvtool.codecs.rasters import READABLE, Pixels, Raster, TooManyPixelsError, check_size, oriented, readable, unit
 from cvtool.errors import BadInputError, CvtoolError, UsageError
@@ -43,38 +45,50 @@ class Picture:
     """A picture as read.
 
     Attributes:
-        pixels: (H, W, 3) float32 in [0, 1], sRGB.
+        pixels: (H, W, 3) float32 in [0, 1], sRGB, or the RGB of `profile`.
         alpha: (H, W) float32 in [0, 1], 0 is transparent; None for a picture that is opaque everywhere.
         bits: 8 or 16, the depth of the file.
         name: where it came from, for messages.
+        profile: the ICC profile whose RGB the pixels are in; None is sRGB.
+        not_kept: why the embedded profile was to be kept but could not be; "" otherwise.
     """
 
     pixels: NDArray[np.float32]
     alpha: NDArray[np.float32] | None
     bits: int
     name: str
+    profile: bytes | None = None
+    not_kept: str = ""
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_picture(path: str | Path, *, keep_profile: bool = False) -> Picture:
     """The picture in a file; of an animated one the first frame.
 
     EXIF orientation is applied, an ICC profile converted to sRGB (a broken one is ignored), 16-bit and floating-point
     pictures keep their precision (floating point is clipped to [0, 1]).
 
+    Args:
+        path: of the file.
+        keep_profile: leave the pixels in the RGB of the embedded profile (`Picture.profile`) where it is one for RGB.
+
     Raises:
         BadInputError: missing, unreadable, not a picture, truncated, broken, or more than `rasters.MAX_PIXELS` pixels.
     """
-    return decode_picture(read_input(path), str(path))
+    return decode_picture(read_input(path), str(path), keep_profile=keep_profile)
 
 
-def decode_picture(data: bytes, name: str) -> Picture:
+def decode_picture(data: bytes, name: str, *, keep_profile: bool = False) -> Picture:
     """Like `read_picture`, for the bytes of a file; `name` is used in messages."""
     if not data:
         raise BadInputError(f"'{shown(name)}' is empty. Fetch or save it again.")
     try:
         with no_warnings:
-            raster = decode_deep(data) or _decode_with_pillow(data)
-            pixels = pixels_to_srgb(raster.pixels, raster.profile)
+            raster = decode_deep(data) or _decode_with_pillow(data, keep_profile)
+            not_kept = raster.unkept
+            if keep_profile and raster.profile is not None and not not_kept:
+                not_kept = why_not_kept(raster.profile)
+            kept = raster.profile if keep_profile and not not_kept else None
+            pixels = pixels_to_srgb(raster.pixels, None if kept is not None else raster.profile)
     except UnidentifiedImageError as error:
         known = ", ".join(READABLE)
         raise BadInputError(
@@ -88,7 +102,7 @@ def decode_picture(data: bytes, name: str) -> Picture:
     alpha = raster.alpha
     if alpha is not None:
         alpha = None if (alpha >= 1).all() else oriented(alpha, raster.orientation)
-    return Picture(oriented(pixels, raster.orientation), alpha, raster.bits, name)
+    return Picture(oriented(pixels, raster.orientation), alpha, raster.bits, name, kept, not_kept)
 
 
 def encode_picture(
@@ -98,18 +112,20 @@ def encode_picture(
     alpha: NDArray[np.float32] | None = None,
     bits: int = 8,
     note: str | None = None,
+    profile: bytes | None = None,
 ) -> bytes:
     """Pixels (H, W, 3) in [0, 1] (clipped) → the bytes of a picture file; the same input gives the same bytes.
 
     PNG and TIFF are exact to the nearest level. JPEG is written at quality 95 without chroma subsampling, WebP at 95.
 
     Args:
-        pixels: sRGB.
+        pixels: sRGB, or the RGB of `profile`.
         format: one of `FORMATS`.
         alpha: (H, W) in [0, 1]; ``jpg`` has none and is flattened on white.
         bits: 8, or 16 for ``png`` and ``tiff``.
         note: a text to carry along, see `notes.read_note`. A JPEG has room for 64 kB: a longer one is left out there
             (ask `note_fits` first).
+        profile: an ICC profile to embed, see `Picture.profile`; None for sRGB, which needs none.
 
     Raises:
         UsageError: unknown format, depth or shape, or a picture larger than the format allows.
@@ -122,16 +138,19 @@ def encode_picture(
     largest = 255 if bits == 8 else 65535
     levels = np.rint(np.clip(channels, 0, 1) * np.float32(largest)).astype(np.uint8 if bits == 8 else np.uint16)
     if format == "tiff":
-        return encode_tiff(levels, None if note is None else notes.user_comment(note))
+        return encode_tiff(levels, None if note is None else notes.user_comment(note), profile)
     if format == "png":
-        text = b"" if note is None else notes.png_chunk(note)
-        return encode_deep_png(levels, text) if bits == 16 else _encode_png(levels, text)
+        extra = b"" if note is None else notes.png_chunk(note)
+        extra += b"" if profile is None else profile_chunk(profile)
+        return encode_deep_png(levels, extra) if bits == 16 else _encode_png(levels, extra)
     exif = notes.exif_block(note) if note is not None and note_fits(note, format) else b""
     buffer = io.BytesIO()
     if format == "jpg":
-        Image.fromarray(levels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4", exif=exif)
+        Image.fromarray(levels).save(
+            buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4", exif=exif, icc_profile=profile
+        )
     else:
-        Image.fromarray(levels).save(buffer, "WEBP", quality=WEBP_QUALITY, exif=exif)
+        Image.fromarray(levels).save(buffer, "WEBP", quality=WEBP_QUALITY, exif=exif, icc_profile=profile)
     return buffer.getvalue()
 
 
@@ -176,6 +195,22 @@ def format_of(path: str | Path) -> str:
 def flatten(picture: Picture, background: float = 1.0) -> NDArray[np.float32]:
     """The picture (H, W, 3) as seen on a grey `background` in [0, 1]; 1 is white."""
     return picture.pixels if picture.alpha is None else _over(picture.pixels, picture.alpha, background)
+
+
+def visible_colors(picture: Picture) -> NDArray[np.float32]:
+    """The colours (H, W, 3) of a picture, where nothing shows through them replaced by the mean of the visible ones.
+
+    Programs leave anything behind fully transparent pixels, often black; painted, it would bleed into what can be
+    seen. Colours of pixels that are partly transparent stay as they are.
+    """
+    if picture.alpha is None:
+        return picture.pixels
+    hidden = picture.alpha <= 0
+    if not hidden.any():
+        return picture.pixels
+    weight = picture.alpha[..., None]
+    mean = (picture.pixels * weight).sum((0, 1)) / weight.sum() if weight.sum() > 0 else np.full(3, 0.5)
+    return np.where(hidden[..., None], mean, picture.pixels).astype(np.float32)
 
 
 def resize(pixels: NDArray[np.float32], height: int, width: int, filter: str = "lanczos") -> NDArray[np.float32]:
@@ -239,12 +274,12 @@ def _check_encodable(pixels: Pixels, format: str, alpha: Pixels | None, bits: in
         raise CvtoolError("The picture holds pixels that are not numbers and cannot be written. Try fp32 precision.")
 
 
-def _encode_png(levels: NDArray[np.uint8], text_chunk: bytes) -> bytes:
+def _encode_png(levels: NDArray[np.uint8], chunks: bytes) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "PNG", compress_level=PNG_COMPRESSION)
     data = buffer.getvalue()
     # Pillow's own text chunks are typed and escaped in ways of their own: ours goes right behind the header.
-    return data[:PNG_HEADER_END] + text_chunk + data[PNG_HEADER_END:]
+    return data[:PNG_HEADER_END] + chunks + data[PNG_HEADER_END:]
 
 
 def _over(pixels: Pixels, alpha: Pixels, background: float) -> Pixels:
@@ -253,8 +288,11 @@ def _over(pixels: Pixels, alpha: Pixels, background: float) -> Pixels:
     return flat
 
 
-def _decode_with_pillow(data: bytes) -> Raster:
-    """Any readable file of 8 bits (and grey ones of more) → pixels in sRGB, but for the profile of deep grey."""
+def _decode_with_pillow(data: bytes, keep_profile: bool = False) -> Raster:
+    """Any readable file of 8 bits (and grey ones of more) → pixels in sRGB, but for the profile of deep grey.
+
+    With `keep_profile`, pixels of a usable RGB profile are left in its colours.
+    """
     with Image.open(io.BytesIO(data), formats=readable()) as image:
         check_size(*image.size)
         with no_stderr if image.format == "TIFF" else nullcontext():
@@ -267,8 +305,12 @@ def _decode_with_pillow(data: bytes) -> Raster:
         if image.mode.startswith(("I", "F")):
             return Raster(_deep_grey(image), None, profile, orientation, bits=16)
         color, alpha = _split_alpha(image)
+        transparency = None if alpha is None else unit(np.asarray(alpha))
+        unkept = why_not_kept(profile) if keep_profile and profile is not None else ""
+        if keep_profile and profile is not None and color.mode in ("L", "RGB") and not unkept:
+            return Raster(unit(np.asarray(color)), transparency, profile, orientation)
         pixels = unit(np.asarray(picture_to_srgb(color, profile)))
-        return Raster(pixels, None if alpha is None else unit(np.asarray(alpha)), None, orientation)
+        return Raster(pixels, transparency, None, orientation, unkept=unkept)
 
 
 def _check_codestream(data: bytes) -> None:

@@ -14,8 +14,7 @@ from helpers import mean_color, piped, save
 from PIL import Image
 
 from cvtool import __version__
-from cvtool.cli.stylize_painter import visible_colors
-from cvtool.images import Picture, read_picture
+from cvtool.images import Picture, read_picture, visible_colors
 from cvtool.provenance import read_provenance
 from cvtool.stylize.options import Colors, Init, Optimizer, Recipe, StylizeOptions
 
@@ -58,7 +57,7 @@ def test_weights_go_to_their_styles_and_a_folder_shares_its_own(cvtool, painter)
     [
         (["cat.png"], "style is missing"),
         (["cat.png", "wave.png", "--style-weight", "1", "--style-weight", "1"], "2 times for 1 styles"),
-        (["cat.png", "wave.png", "--style-weight", "0"], "above 0"),
+        (["cat.png", "wave.png", "--style-weight", "0"], "would leave its style out"),
         (["cat.png", "wave.png", "--style-weight", "nan"], "finite"),
         (["cat.png", "wave.png", "--strength", "nan"], "--strength"),
         (["cat.png", "wave.png", "--strength=-1"], "--strength"),

@@ -215,7 +215,7 @@ def fool(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Change a picture until the network sees something else."""
+    """Change pictures until a network is fooled."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if (target is not None) + untargeted + all_targets != 1:
         raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")

@@ -79,8 +79,8 @@ def refuse_second_stdin(inputs: Iterable[Input]) -> None:
         raise UsageError("'-' reads a picture from stdin, but stdin is a terminal. Pipe or redirect a file into it.")
 
 
-def read_input(given: Input) -> tuple[Picture, str]:
-    """The picture and the SHA-256 (hex) of the bytes it was read from.
+def read_input(given: Input, *, keep_profile: bool = False) -> tuple[Picture, str]:
+    """The picture and the SHA-256 (hex) of the bytes it was read from; `keep_profile` as in `images.read_picture`.
 
     Raises:
         BadInputError: the file is missing, unreadable or not a picture; a folder holds no pictures.
@@ -94,7 +94,8 @@ def read_input(given: Input) -> tuple[Picture, str]:
         )
     # Read once: the path may be a pipe, as in a shell's <(command).
     data = files.read_input(given.path) if given.path is not None else sys.stdin.buffer.read()
-    return decode_picture(data, given.name if given.path is not None else "stdin"), sha256(data).hexdigest()
+    name = given.name if given.path is not None else "stdin"
+    return decode_picture(data, name, keep_profile=keep_profile), sha256(data).hexdigest()
 
 
 def paths_of(inputs: Iterable[Input]) -> list[Path]:

@@ -7,22 +7,49 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from cvtool import __version__
-from cvtool.cli import assets, caption, classes, fool, gan, info, models, saliency, stylize, visualize_class
+from cvtool.cli import (
+    assets,
+    caption,
+    classes,
+    fool,
+    gan,
+    info,
+    models,
+    saliency,
+    stylize,
+    stylize_train_instant,
+    visualize_class,
+)
 from cvtool.cli.console import OutputClosed, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
 
+
+class _Words(TyperGroup):
+    """Knows commands of two words, such as ``stylize train-instant``, beside a command of the first one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        joined = " ".join(args[:2])
+        return super().resolve_command(ctx, [joined, *args[2:]] if joined in self.commands else args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        return [item for item in super().shell_complete(ctx, incomplete) if " " not in item.value]
+
+
 app = typer.Typer(
     name="cvtool",
+    cls=_Words,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: quick to show, easy to search
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("stylize")(stylize.stylize)
+app.command(stylize_train_instant.NAME)(stylize_train_instant.train_instant)
 app.command("saliency")(saliency.saliency)
 app.command("fool")(fool.fool)
 app.command("visualize-class")(visualize_class.visualize_class)

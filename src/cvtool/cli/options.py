@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
@@ -141,6 +142,17 @@ def parse_seconds(text: str, option: str) -> float:
     if not 0 < seconds < float("inf"):
         raise UsageError(f"{option} '{text}' is not a duration such as 60s, 2m or 1h.")
     return seconds
+
+
+def finite(value: float, option: str) -> float:
+    """The value, unless it is infinite or no number.
+
+    Raises:
+        UsageError: it is.
+    """
+    if not math.isfinite(value):
+        raise UsageError(f"{option} {value} is not a finite number.")
+    return value
 
 
 def _not_empty(part: str) -> str:

@@ -30,7 +30,7 @@ def command_line(
             Files belong here, as `Path`: they are written absolute, and older Typers keep them as text in the context.
         dropped: parameters that are left out, besides those without effect on the result.
     """
-    values = {**_given(context), **(replaced or {})}
+    values = {**{name: context.params[name] for name in given_names(context)}, **(replaced or {})}
     words = context.command_path.split()
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -41,11 +41,10 @@ def command_line(
     return shlex.join([*words, *arguments])
 
 
-def _given(context: typer.Context) -> dict[str, Any]:
-    """What was given by the user, on the command line or in the environment, rather than left to its default."""
+def given_names(context: typer.Context) -> frozenset[str]:
+    """Parameters given by the user, on the command line or in the environment, rather than left to their defaults."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = {name for name, source in sources.items() if source is not None and not source.name.startswith("DEFAULT")}
-    return {name: value for name, value in context.params.items() if name in given}
+    return frozenset(name for name, source in sources.items() if source and not source.name.startswith("DEFAULT"))
 
 
 def _option(option: str, opposite: Sequence[str], value: Any) -> list[str]:

@@ -2,184 +2,79 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from cvtool.cli import options as shared
+from cvtool.cli import stylize_options as these
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
-from cvtool.cli.options import Format, parse_list, parse_seconds
+from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
+from cvtool.cli.options import Format, finite, parse_list, parse_seconds
 from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
-from cvtool.cli.stylize_painter import Extras, Painter, Styles
+from cvtool.cli.repeat import given_names
+from cvtool.cli.stylize_inputs import Styles, contents_and_styles, mask_pairs, one_file, weights_per_picture
+from cvtool.cli.stylize_instant import Instant, refuse_without_effect
+from cvtool.cli.stylize_painter import Extras, Painter
+from cvtool.cli.stylize_sheet import parse_strengths, plan_finals, plan_sheets, refuse_beside
+from cvtool.cli.stylize_video import ClipPainter, parse_rate, plan_clips, refuse_picture_options
+from cvtool.cli.stylize_watch import plan_watch, watch_folder
+from cvtool.cli.watching import FolderWatch
 from cvtool.errors import UsageError
-from cvtool.stylize.options import Colors, Init, Optimizer, Recipe, StylizeOptions
+from cvtool.memory import parse_bytes
+from cvtool.stylize.options import Init, StylizeOptions
 from cvtool.stylize.recipes import RECIPES
+from cvtool.stylize.video.options import VideoOptions
 
 DEFAULTS = StylizeOptions()
+VIDEO = VideoOptions()
 DEFAULT_PRECISION = shared.Precision(DEFAULTS.precision)
-BY_RECIPE = "the recipe's"
-BY_MODEL = "the recipe's for this model"
-
-
-class Bits(str, Enum):
-    """Bits per channel of the written picture."""
-
-    eight = "8"
-    sixteen = "16"
-
-
-def _models_of_recipes() -> str:
-    usual = RECIPES[DEFAULTS.recipe].model
-    others = [f"{spec.model} for {name.value}" for name, spec in RECIPES.items() if spec.model != usual]
-    return ", ".join([usual, *others])
 
 
 def stylize(
     context: typer.Context,
-    content: Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint, or a folder of them.")],
-    more: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="STYLE",
-            show_default=False,
-            help="The style: one picture, several, or folders of them. With --style: further contents.",
-        ),
-    ] = None,
-    style: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--style",
-            metavar="FILE",
-            show_default="the arguments after CONTENT",
-            help="A style picture or a folder of them; repeatable. All arguments are contents then.",
-        ),
-    ] = None,
-    style_weight: Annotated[
-        list[float] | None,
-        typer.Option(
-            "--style-weight",
-            metavar="W",
-            show_default="all alike",
-            help="Weight of a style, any number above 0; repeat it once per style, in the same order.",
-        ),
-    ] = None,
-    strength: Annotated[
-        float,
-        typer.Option(
-            "--strength",
-            metavar="PERCENT",
-            min=0,
-            max=100,
-            help="From 0 % (the content) to 100 % (pure style).",
-        ),
-    ] = DEFAULTS.strength,
-    size: Annotated[
-        int,
-        typer.Option("--size", metavar="PX", min=0, help="Longer side of the result in pixels; 0: the content's own."),
-    ] = DEFAULTS.size,
-    steps: Annotated[
-        str | None,
-        typer.Option(
-            "--steps",
-            metavar="N",
-            show_default=BY_RECIPE,
-            help="Optimisation steps, spread over the scales; N,N,… gives each scale its own, coarse to fine.",
-        ),
-    ] = None,
-    optimizer: Annotated[
-        Optimizer | None,
-        typer.Option("--optimizer", show_default=BY_RECIPE, help="How the picture follows its gradient."),
-    ] = DEFAULTS.optimizer,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            "--init",
-            metavar="content|noise|style-stats|FILE",
-            show_default=BY_RECIPE,
-            help="Where the picture starts: the content, noise, noise with the style's colours, or a file.",
-        ),
-    ] = None,
-    preserve_colors: Annotated[
-        Colors,
-        typer.Option(
-            "--preserve-colors",
-            help="Keep the content's colours: 'luminance' paints light and dark only, 'match' recolours the style.",
-        ),
-    ] = DEFAULTS.preserve_colors,
-    style_scale: Annotated[
-        float,
-        typer.Option(
-            "--style-scale", metavar="S", help="Size of the strokes, a factor: 1 as in the style, 2 twice that."
-        ),
-    ] = DEFAULTS.style_scale,
-    tv: Annotated[
-        float | None,
-        typer.Option(
-            "--tv", metavar="W", min=0, show_default=BY_RECIPE, help="Weight of smoothness (total variation), from 0."
-        ),
-    ] = DEFAULTS.tv,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            "--budget",
-            metavar="TIME",
-            show_default="no limit",
-            help="Time to spend on one picture, e.g. 60s, 2m or 1.5m; a bare number is seconds.",
-        ),
-    ] = None,
-    recipe: Annotated[
-        Recipe, typer.Option("--recipe", help="Which published recipe is run; 'default' is cvtool's own.")
-    ] = DEFAULTS.recipe,
-    style_layers: Annotated[
-        str | None,
-        typer.Option("--style-layers", metavar="NAME,…", show_default=BY_MODEL, help="Layers that compare styles."),
-    ] = None,
-    content_layers: Annotated[
-        str | None,
-        typer.Option("--content-layers", metavar="NAME,…", show_default=BY_MODEL, help="Layers that compare contents."),
-    ] = None,
-    bits: Annotated[Bits, typer.Option("--bits", help="Bits per channel; 16 for png and tiff only.")] = Bits.eight,
-    animate: Annotated[
-        Path | None,
-        typer.Option(
-            "--animate",
-            metavar="FILE",
-            show_default="none",
-            help="Also write how the picture came to be: .gif, .mp4, .webp.",
-        ),
-    ] = None,
-    preview: Annotated[
-        Path | None,
-        typer.Option(
-            "--preview",
-            metavar="FILE",
-            show_default="none",
-            help="Keep the picture so far in FILE, about once a second.",
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="FILE",
-            show_default="none",
-            help="Save the state of the work, to go on with --resume.",
-        ),
-    ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(
-            "--resume", metavar="FILE", show_default="none", help="Go on from a checkpoint, with the same inputs."
-        ),
-    ] = None,
+    content: these.Content = None,
+    more: these.More = None,
+    style: these.Style = None,
+    style_weight: these.StyleWeight = None,
+    strength: these.Strength = DEFAULTS.strength,
+    size: these.Size = DEFAULTS.size,
+    steps: these.Steps = None,
+    optimizer: these.OptimizerOption = DEFAULTS.optimizer,
+    init: these.InitOption = None,
+    preserve_colors: these.PreserveColors = DEFAULTS.preserve_colors,
+    style_scale: these.StyleScale = DEFAULTS.style_scale,
+    tv: these.Tv = DEFAULTS.tv,
+    budget: these.Budget = None,
+    recipe: these.RecipeOption = DEFAULTS.recipe,
+    style_layers: these.StyleLayers = None,
+    content_layers: these.ContentLayers = None,
+    mask: these.Mask = None,
+    content_mask_from_alpha: these.ContentMaskFromAlpha = False,
+    save_style: these.SaveStyle = None,
+    tile: these.Tile = "auto",
+    max_memory: these.MaxMemory = None,
+    bits: these.BitsOption = these.Bits.auto,
+    keep_profile: these.KeepProfile = False,
+    sheet: these.Sheet = None,
+    strengths: these.Strengths = None,
+    sheet_size: these.SheetSize = these.DRAFTS.size,
+    watch: these.Watch = None,
+    instant: these.InstantOption = False,
+    painter: these.PainterOption = None,
+    video: these.Video = False,
+    frame_steps: these.FrameSteps = VIDEO.frame_steps,
+    steadiness: these.Steadiness = VIDEO.steadiness,
+    fps: these.Fps = None,
+    jobs: these.Jobs = VIDEO.jobs,
+    animate: these.Animate = None,
+    preview: these.Preview = None,
+    checkpoint: these.Checkpoint = None,
+    resume: these.Resume = None,
     recursive: shared.Recursive = False,
-    model: Annotated[str | None, shared.model_option(show_default=_models_of_recipes())] = None,
+    model: these.ModelOption = None,
     weights: shared.Weights = None,
     device: shared.Device = "auto",
     precision: shared.PrecisionOption = DEFAULT_PRECISION,
@@ -196,17 +91,46 @@ def stylize(
     With --style, all arguments are contents: cvtool stylize --style wave.jpg photos/*.jpg -o painted/
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
-    contents, styles = _contents_and_styles([content, *(more or [])], style, recursive)
+    arguments = [] if content is None else [content, *(more or [])]
+    elsewhere: dict[str, object] = {
+        "--animate": animate,
+        "--preview": preview,
+        "--checkpoint": checkpoint,
+        "--resume": resume,
+    }
+    elsewhere |= {"--mask": mask, "--content-mask-from-alpha": content_mask_from_alpha, "--save-style": save_style}
+    if instant:
+        refuse_without_effect(given_names(context))
+    elif painter is not None:
+        raise UsageError("--painter is for --instant. Leave it out, or add --instant.")
+    if video:
+        refuse_picture_options(context)
+    elif sheet is not None:
+        refuse_beside("--sheet", {**elsewhere, "--watch": watch, "--style-weight": style_weight})
+    elif strengths is not None:
+        raise UsageError("--strengths is for the drafts of a --sheet. Add --sheet FILE, or give one --strength.")
+    if watch is not None:
+        refuse_beside("--watch", {**elsewhere, "--recursive": recursive})
+        if style and arguments:
+            raise UsageError("With --watch, the contents are what appears in its folder: give styles only.")
+        content_words: Sequence[str] = []
+        style_words: Sequence[str] = style or arguments
+        if not style_words:
+            raise UsageError("A style is missing: cvtool stylize --watch FOLDER STYLE -o RESULTS.")
+    else:
+        content_words, style_words = contents_and_styles(arguments, style, alone=save_style is not None)
+    contents = [] if video else expand(content_words, recursive=recursive)  # a clip may be a folder
+    styles = [expand([word], recursive=recursive) for word in style_words]
     options = StylizeOptions(
-        strength=_finite(strength, "--strength"),
+        strength=finite(strength, "--strength"),
         size=size,
         steps=parse_list(steps or "", _count, "--steps", "a number of steps, or one per scale as in 300,200"),
         optimizer=optimizer,
         init=Init(init) if init in _INIT_NAMES else None,
         preserve_colors=preserve_colors,
         style_scale=_positive(style_scale, "--style-scale"),
-        style_weights=_weights_per_picture(styles, style_weight or []),
-        tv=None if tv is None else _finite(tv, "--tv"),
+        style_weights=weights_per_picture(styles, style_weight or []),
+        tv=None if tv is None else finite(tv, "--tv"),
         recipe=recipe,
         budget=None if budget is None else parse_seconds(budget, "--budget"),
         seed=seed,
@@ -215,83 +139,107 @@ def stylize(
             content_layers or "", str, "--content-layers", "a list of layers such as conv1,conv2"
         ),
         precision=precision.value,
+        tile=_tile(tile),
+        max_memory=None if max_memory is None else parse_bytes(max_memory, "--max-memory"),
     )
-    start = None if init is None or init in _INIT_NAMES else _one_file(init, "--init")
-    style_files = [file for group in styles for file in group]
-    everything = [*contents, *style_files, *([start] if start else [])]
+    style_files = tuple(file for group in styles for file in group)
+    if mask and content_mask_from_alpha:
+        raise UsageError("--mask and --content-mask-from-alpha both say where to paint. Leave one out.")
+    given_styles = Styles(
+        style_files,
+        None if init is None or init in _INIT_NAMES else one_file(init, "--init"),
+        mask_pairs(mask or [], len(style_files)),
+        content_mask_from_alpha,
+    )
+    everything = [*contents, *given_styles.inputs]
     refuse_second_stdin(everything)
-    extras = Extras(animate=animate, preview=preview, checkpoint=checkpoint, resume=resume)
-    destinations = plan_outputs(
-        [result_name(given.stem, "stylize") for given in contents],
-        output=output,
-        format=format,
-        inputs=[*paths_of(everything), *(path for path in (weights, resume) if path is not None)],
-        json=json,
-        collected=any(given.collected for given in contents),
+    extras = Extras(animate=animate, preview=preview, checkpoint=checkpoint, resume=resume, save_style=save_style)
+    inputs = [*paths_of(everything), *(path for path in (weights, resume, painter) if path is not None)]
+    if video:
+        ClipPainter(
+            context=context,
+            console=console,
+            options=options,
+            video=VideoOptions(frame_steps=frame_steps, steadiness=finite(steadiness, "--steadiness"), jobs=jobs),
+            styles=given_styles,
+            rate=parse_rate(fps),
+            resume=resume,
+            model_name=model or RECIPES[recipe].model,
+            weights=weights,
+            device_name=device,
+        ).paint_all(plan_clips(content_words, output=output, inputs=inputs, json=json))
+        return
+    # A sheet and a watch say themselves where things go.
+    destinations = (
+        []
+        if sheet is not None or watch is not None
+        else plan_outputs(
+            [result_name(given.stem, "stylize") for given in contents],
+            output=output,
+            format=format,
+            inputs=inputs,
+            json=json,
+            collected=any(given.collected for given in contents),
+        )
     )
     _check_bits(bits, destinations)
     _check_extras(extras, destinations, [*paths_of(everything), *([weights] if weights is not None else [])])
 
-    painter = Painter(
+    worker = Painter(
         context=context,
         console=console,
         options=options,
-        styles=Styles(tuple(style_files), start),
+        styles=given_styles,
         extras=extras,
         model_name=model or RECIPES[recipe].model,
         weights=weights,
         device_name=device,
-        bits=int(bits.value),
+        bits=None if bits is these.Bits.auto else int(bits.value),
+        keep_profile=keep_profile,
+        instant=Instant(painter, device) if instant else None,
     )
-    painter.prepare()
-    jobs = iter(destinations)
-    for_each(contents, lambda given: painter.paint(given, next(jobs)), command="stylize", console=console)
+    if sheet is not None:
+        wanted = _strengths(context, strengths, strength)
+        sheets = plan_sheets(
+            contents, sheet, styles=len(style_files), columns=len(wanted), size=sheet_size, inputs=inputs
+        )
+        finals = plan_finals(contents, style_files, wanted, output=output, format=format, inputs=inputs)
+        worker.prepare()
+        worker.draft(contents, sheets, finals, wanted, sheet_size)
+        return
+    if watch is not None:
+        results = plan_watch(watch, output=output, format=format, inputs=inputs)
+        worker.prepare()
+        worker.warm_up()
+        ignored = frozenset(path.resolve() for path in inputs)
+        watch_folder(FolderWatch(Path(watch), ignored), worker.paint, results, console)
+    worker.prepare()
+    worker.save_style()
+    places = iter(destinations)
+    for_each(contents, lambda given: worker.paint(given, next(places)), command="stylize", console=console)
 
 
 _INIT_NAMES = frozenset(member.value for member in Init)
 
 
-def _contents_and_styles(
-    arguments: Sequence[str], style: Sequence[str] | None, recursive: bool
-) -> tuple[list[Input], list[list[Input]]]:
-    """Contents, and the pictures of each style argument."""
-    content_arguments, style_arguments = (arguments, style) if style else (arguments[:1], arguments[1:])
-    if not style_arguments:
-        raise UsageError("A style is missing: give at least two pictures, CONTENT STYLE, or --style FILE.")
-    return (
-        expand(content_arguments, recursive=recursive),
-        [expand([argument], recursive=recursive) for argument in style_arguments],
-    )
+def _strengths(context: typer.Context, strengths: str | None, strength: float) -> tuple[float, ...]:
+    """The columns of a sheet: those asked for, the one --strength asked for, or the usual ones."""
+    if strengths is not None:
+        return parse_strengths(strengths)
+    return (strength,) if "strength" in given_names(context) else these.DRAFTS.strengths
 
 
-def _weights_per_picture(styles: Sequence[Sequence[Input]], weights: Sequence[float]) -> tuple[float, ...]:
-    """One weight per style picture; the pictures of a folder share the folder's weight alike."""
-    if not weights:
-        return ()
-    if len(weights) != len(styles):
-        raise UsageError(f"--style-weight is given {len(weights)} times for {len(styles)} styles. Give one per style.")
-    for weight in weights:
-        _positive(weight, "--style-weight")
-    return tuple(weight / len(group) for group, weight in zip(styles, weights, strict=True) for _ in group)
-
-
-def _one_file(argument: str, option: str) -> Input:
-    found = expand([argument])
-    if len(found) != 1 or found[0].collected:
-        raise UsageError(f"{option} takes one file, but '{argument}' stands for several.")
-    return found[0]
-
-
-def _check_bits(bits: Bits, destinations: Sequence[Destination]) -> None:
+def _check_bits(bits: these.Bits, destinations: Sequence[Destination]) -> None:
     unable = next((d.format for d in destinations if d.format not in (Format.png, Format.tiff)), None)
-    if bits is Bits.sixteen and unable is not None:
+    if bits is these.Bits.sixteen and unable is not None:
         raise UsageError(f"--bits 16 is for png and tiff; {unable.value} has 8 bits per channel.")
 
 
 def _check_extras(extras: Extras, destinations: Sequence[Destination], inputs: Sequence[Path]) -> None:
     """What is written besides the pictures must belong to one picture, and be safe to write."""
-    if len(destinations) > 1 and extras.given():
-        option = next(iter(extras.given()))
+    single = [option for option in extras.given() if option != "--save-style"]
+    if len(destinations) > 1 and single:
+        option = single[0]
         raise UsageError(f"{option} is for a single content, but there are {len(destinations)}. Run them one by one.")
     if extras.preview is not None:
         from cvtool.images import format_of
@@ -301,6 +249,10 @@ def _check_extras(extras: Extras, destinations: Sequence[Destination], inputs: S
         from cvtool.animation import animation_format
 
         animation_format(extras.animate)
+    if extras.save_style is not None and extras.save_style.suffix.lower() != ".safetensors":
+        raise UsageError(
+            f"--save-style '{extras.save_style}' must end in .safetensors, so that it is known as a style."
+        )
     taken = {destination.path.absolute() for destination in destinations if destination.path is not None}
     for option, path in extras.written().items():
         # --checkpoint may go on in the file that --resume reads; nothing else may touch that.
@@ -311,6 +263,15 @@ def _check_extras(extras: Extras, destinations: Sequence[Destination], inputs: S
         taken.add(path.absolute())
 
 
+def _tile(text: str) -> int | None:
+    """Pixels of a tile; 0 for none, None to choose."""
+    if text in ("auto", "off"):
+        return None if text == "auto" else 0
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise UsageError(f"--tile '{text}' is not auto, off, or a number of pixels such as 1024.")
+    return int(text)
+
+
 def _count(text: str) -> int:
     number = int(text)
     if number < 0:  # 0 is fine: a scale may be left out
@@ -318,13 +279,7 @@ def _count(text: str) -> int:
     return number
 
 
-def _finite(value: float, option: str) -> float:
-    if not math.isfinite(value):
-        raise UsageError(f"{option} {value} is not a finite number.")
-    return value
-
-
 def _positive(value: float, option: str) -> float:
-    if not _finite(value, option) > 0:
+    if not finite(value, option) > 0:
         raise UsageError(f"{option} {value:g} is not above 0.")
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from cvtool import __version__
+from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.frames import Watcher
 from cvtool.cli.inputs import Input, read_input
@@ -20,22 +21,25 @@ from cvtool.cli.measure import peak_memory_mb, seconds_since_start
 from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination, make_folder
 from cvtool.cli.repeat import command_line
+from cvtool.cli.stylize_inputs import Styles
+from cvtool.cli.stylize_instant import Instant
+from cvtool.cli.stylize_profile import InProfile, bits_for
+from cvtool.cli.stylize_sheet import DraftStyle, SheetPainter
 from cvtool.errors import Interrupted
 from cvtool.stylize.options import StylizeOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from cvtool.images import Picture
     from cvtool.models.loader import Model
+    from cvtool.stylize.planning import Forecast
     from cvtool.stylize.run import Snapshot
     from cvtool.stylize.service import StylizeResult
+    from cvtool.stylize.styles import StyleBook
 
 SECONDS_TO_END, SECONDS_PER_MEGAPIXEL = 0.3, 0.4
 """What of a budget is kept for encoding a PNG and leaving, measured on one slow core."""
 
-WITHOUT_EFFECT = frozenset({"animate", "preview", "checkpoint", "resume"})
+WITHOUT_EFFECT = frozenset({"watch", "sheet", "strengths", "sheet_size", "animate", "preview", "checkpoint", "resume"})
 """Options that write something else or say where to begin: the picture in the end is the same."""
 
 
@@ -47,22 +51,15 @@ class Extras:
     preview: Path | None = None
     checkpoint: Path | None = None
     resume: Path | None = None
+    save_style: Path | None = None
 
     def given(self) -> dict[str, Path]:
         """Option → file, for those that are asked for."""
-        return {f"--{name}": path for name, path in vars(self).items() if path is not None}
+        return {f"--{name.replace('_', '-')}": path for name, path in vars(self).items() if path is not None}
 
     def written(self) -> dict[str, Path]:
         """Option → file, for those that are written and not read."""
         return {option: path for option, path in self.given().items() if option != "--resume"}
-
-
-@dataclass(frozen=True)
-class Styles:
-    """What is read besides the content: the style pictures, and where the picture starts (None: see the options)."""
-
-    files: tuple[Input, ...]
-    start: Input | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,9 @@ class Painter:
 
     Attributes:
         context: of the running command, for the provenance.
-        bits: per channel of the written picture, 8 or 16.
+        bits: per channel of the written picture, 8 or 16; None for the depth of its content.
+        instant: paints instead of the optimiser; None for the optimiser.
+        keep_profile: whether a content stays in the colours of its ICC profile.
         weights: file for ``--weights``, or None.
     """
 
@@ -83,7 +82,9 @@ class Painter:
     model_name: str
     weights: Path | None
     device_name: str
-    bits: int
+    bits: int | None
+    keep_profile: bool = False
+    instant: Instant | None = None
     _begun: list[bool] = field(default_factory=list)
 
     @cached_property
@@ -94,12 +95,17 @@ class Painter:
         return load(self.model_name, device=self.device_name, weights=self.weights)
 
     @cached_property
-    def _style_pictures(self) -> list[tuple[Picture, str]]:
-        return [read_input(file) for file in self.styles.files]
+    def _in_profile(self) -> InProfile:
+        from cvtool.images import flatten
+
+        start = self.styles.start_picture
+        return InProfile(self.styles.pictures, None if start is None else flatten(start[0]))
 
     @cached_property
-    def _start_picture(self) -> tuple[Picture, str] | None:
-        return read_input(self.styles.start) if self.styles.start is not None else None
+    def _book(self) -> StyleBook:
+        from cvtool.stylize.styles import StyleBook
+
+        return StyleBook()
 
     @cached_property
     def _snapshot(self) -> Snapshot | None:
@@ -116,9 +122,80 @@ class Painter:
             BadInputError: a style, the start or the checkpoint to resume from cannot be read.
             CvtoolError: a folder for one of the other files cannot be made.
         """
-        _ = self._style_pictures, self._start_picture, self._snapshot
+        self.styles.check()
+        _ = self._snapshot
         for path in self.extras.written().values():
             make_folder(path.parent)
+
+    def save_style(self) -> None:
+        """Write the mixture of the styles, if it is asked for."""
+        path = self.extras.save_style
+        if path is None:
+            return
+        from cvtool.stylize.service import save_style
+        from cvtool.stylize.style_files import write_style
+
+        started = time.perf_counter()
+        names = [
+            {"name": file.lasting_name, "sha256": sha}
+            for file, (_, sha) in zip(self.styles.files, self.styles.read, strict=True)
+        ]
+        style = save_style(self.styles.pictures, names, self.model, self.options)
+        write_style(path, style, self._note(None, "", self.options))
+        self.console.result(
+            "stylize",
+            input=None,
+            output=str(path),
+            model=self.model_name,
+            device=str(self.model.device),
+            seed=self.options.seed,
+            seconds=round(time.perf_counter() - started, 3),
+            styles=[file.name for file in self.styles.files],
+        )
+        self.console.say(f"{len(self.styles.files)} styles -> {path}")
+
+    def warm_up(self) -> None:
+        """Load the network now, and count a budget from each picture and not from the start of the process."""
+        _ = self.model
+        self._begun.append(True)
+
+    def draft(
+        self,
+        contents: Sequence[Input],
+        sheets: Sequence[Destination],
+        finals: Sequence[Destination],
+        strengths: Sequence[float],
+        size: int,
+    ) -> None:
+        """Make a sheet of drafts of each content; `finals` has a place for each draft of each content, in order.
+
+        Raises:
+            as `SheetPainter.paint` and `for_each`.
+        """
+        styles = [
+            DraftStyle(given, style, sha)
+            for given, style, (_, sha) in zip(self.styles.files, self.styles.pictures, self.styles.read, strict=True)
+        ]
+        start = self.styles.start_picture
+        drafter = SheetPainter(
+            context=self.context,
+            console=self.console,
+            options=self.options,
+            styles=styles,
+            start=None if self.styles.start is None or start is None else (self.styles.start, *start),
+            strengths=strengths,
+            size=size,
+            load=lambda: self.model,
+            model_name=self.model_name,
+            weights=self.weights,
+        )
+        numbers = iter(range(len(contents)))
+
+        def work(given: Input) -> None:
+            number, count = next(numbers), drafter.drafts
+            drafter.paint(given, sheets[number], finals[number * count : (number + 1) * count])
+
+        for_each(contents, work, command="stylize", console=self.console)
 
     def paint(self, given: Input, destination: Destination) -> None:
         """Paint one content and write it.
@@ -127,11 +204,14 @@ class Painter:
             Interrupted: Ctrl-C; the picture so far has been written.
             CvtoolError: as reading, loading, painting and writing raise them.
         """
-        from cvtool.images import flatten
+        from cvtool.images import visible_colors
         from cvtool.stylize.service import stylize
 
         started, began = time.perf_counter(), self._begin()
-        picture, digest = read_input(given)
+        picture, digest = read_input(given, keep_profile=self.keep_profile)
+        if picture.not_kept:
+            self.console.warn(f"The profile of '{given.name}' is not kept: {picture.not_kept}. The result is in sRGB.")
+        styles, start = self._in_profile.of(picture)
         watcher = Watcher(self.extras.preview, self.extras.animate)
         model = self.model
         with (
@@ -140,21 +220,36 @@ class Painter:
             ) as stop,
             self.console.progress() as progress,
         ):
-            result = stylize(
-                visible_colors(picture),
-                [flatten(style) for style, _ in self._style_pictures],
-                model,
-                self._within_budget(picture, began),
-                init=flatten(self._start_picture[0]) if self._start_picture is not None else None,
-                progress=progress,
-                stop=stop,
-                preview=watcher if watcher.wanted else None,
-                keep=self._keeper(given, digest),
-                resume=self._snapshot,
-            )
+            content = visible_colors(picture)
+            if self.instant is not None:
+                result = self.instant.paint(content, styles, self.options)
+            else:
+                result = stylize(
+                    content,
+                    styles,
+                    model,
+                    self._within_budget(picture, began),
+                    regions=self.styles.regions(picture),
+                    init=start,
+                    book=self._book,
+                    foretold=self._foretell,
+                    progress=progress,
+                    stop=stop,
+                    preview=watcher if watcher.wanted else None,
+                    keep=self._keeper(given, digest),
+                    resume=self._snapshot,
+                )
         destination.write(self._encode(picture, destination, result, given, digest), self.console)
         watcher.finish(result.pixels)
         self._report(given, destination, result, time.perf_counter() - started)
+
+    def _foretell(self, forecast: Forecast) -> None:
+        """Say what large work will take, before it begins."""
+        from cvtool.memory import show_bytes
+
+        tiles = f", in tiles of {forecast.tile} pixels" if forecast.tile else ""
+        duration = "" if forecast.seconds is None else f"about {show_seconds(forecast.seconds)} and "
+        self.console.say(f"this will take {duration}at most {show_bytes(forecast.bytes)} of memory{tiles}")
 
     def _begin(self) -> float:
         """When the work on this picture began, on the clock of the process: for the first one, with the process."""
@@ -169,7 +264,7 @@ class Painter:
         from cvtool.stylize.pyramid import output_size
 
         height, width = output_size(picture.pixels.shape[0], picture.pixels.shape[1], self.options.size)
-        ending = SECONDS_TO_END + SECONDS_PER_MEGAPIXEL * height * width / 1e6 * self.bits / 8
+        ending = SECONDS_TO_END + SECONDS_PER_MEGAPIXEL * height * width / 1e6 * (self.bits or picture.bits) / 8
         return replace(self.options, budget=self.options.budget - (seconds_since_start() - began) - ending)
 
     def _keeper(self, given: Input, digest: str) -> Callable[[Snapshot], None] | None:
@@ -188,22 +283,22 @@ class Painter:
         from cvtool.images import encode_picture, note_fits, resize
 
         # The plan stands in for the budget: the time it takes depends on the machine, the steps do not.
-        plan = tuple(steps for _, _, steps in result.plan)
+        plan = tuple(steps for _, _, steps in result.plan) if self.instant is None else ()
         note = self._note(given, digest, replace(result.options, steps=plan, budget=None), destination.format)
         if not note_fits(note, destination.format.value):
             self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
         height, width = result.pixels.shape[:2]
         alpha = None if picture.alpha is None else resize(picture.alpha, height, width)
-        return encode_picture(result.pixels, destination.format.value, alpha=alpha, bits=self.bits, note=note)
+        bits = bits_for(self.bits, picture, destination.format)
+        return encode_picture(
+            result.pixels, destination.format.value, alpha=alpha, bits=bits, note=note, profile=picture.profile
+        )
 
-    def _note(self, given: Input, digest: str, options: StylizeOptions, format: Format | None = None) -> str:
-        """The provenance of one picture, or of a checkpoint on the way to it, as text."""
+    def _note(self, given: Input | None, digest: str, options: StylizeOptions, format: Format | None = None) -> str:
+        """The provenance of a picture, of a checkpoint on the way to it, or of a style (`given` is None), as text."""
         from cvtool.provenance import Provenance
 
-        files = [(given, digest)]
-        files += [(file, sha) for file, (_, sha) in zip(self.styles.files, self._style_pictures, strict=True)]
-        if self.styles.start is not None and self._start_picture is not None:
-            files.append((self.styles.start, self._start_picture[1]))
+        files = [*([] if given is None else [(given, digest)]), *self.styles.digests]
         return Provenance(
             command="stylize",
             version=__version__,
@@ -215,13 +310,18 @@ class Painter:
             seed=self.options.seed,
         ).to_json()
 
-    def _command_line(self, given: Input, options: StylizeOptions, format: Format | None) -> str:
+    def _command_line(self, given: Input | None, options: StylizeOptions, format: Format | None) -> str:
         styles = [style.lasting_name for style in self.styles.files]
         by_option = bool(self.context.params.get("style"))
+        arguments = [] if given is None else [given.lasting_name]
         return command_line(
             self.context,
-            [given.lasting_name, *([] if by_option else styles)],
+            arguments if by_option else [*arguments, *styles],
             replaced={
+                "mask": [pair.lasting_name for pair in self.styles.masks],
+                "tile": None if options.tile is None else options.tile or "off",
+                "max_memory": None,
+                "save_style": self.extras.save_style if given is None else None,
                 "steps": ",".join(map(str, options.steps)) or None,
                 "budget": options.budget,
                 "style": styles if by_option else None,
@@ -229,6 +329,7 @@ class Painter:
                 "init": self.styles.start.lasting_name if self.styles.start is not None else options.init,
                 "format": format,
                 "weights": self.weights,
+                "painter": None if self.instant is None else self.instant.painter,
             },
             dropped=WITHOUT_EFFECT,
         )
@@ -262,19 +363,8 @@ class Painter:
         )
 
 
-def visible_colors(picture: Picture) -> NDArray[np.float32]:
-    """The colours (H, W, 3) of a picture, where nothing shows through them replaced by the mean of the visible ones.
-
-    Programs leave anything behind fully transparent pixels, often black; painted, it would bleed into what can be
-    seen. Colours of pixels that are partly transparent stay as they are.
-    """
-    import numpy as np
-
-    if picture.alpha is None:
-        return picture.pixels
-    hidden = picture.alpha <= 0
-    if not hidden.any():
-        return picture.pixels
-    weight = picture.alpha[..., None]
-    mean = (picture.pixels * weight).sum((0, 1)) / weight.sum() if weight.sum() > 0 else np.full(3, 0.5)
-    return np.where(hidden[..., None], mean, picture.pixels).astype(np.float32)
+def show_seconds(seconds: float) -> str:
+    """``40 s``, ``12 min`` or ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

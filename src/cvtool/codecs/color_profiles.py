@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from cvtool.codecs.rasters import Pixels, unit
+from cvtool.colorspaces import srgb_from_linear
 
 # sRGB's primaries adapted to D50, the white of ICC's connection space (columns: red, green, blue; rows: X, Y, Z).
 SRGB_TO_XYZ_D50 = np.array(
@@ -54,7 +55,7 @@ def pixels_to_srgb(pixels: Pixels, profile: bytes | None) -> Pixels:
     if profile is None:
         return colored
     try:
-        space = _space(profile)
+        space = space_of(profile)
         if (space == "GRAY" and pixels.ndim == 3) or space not in ("GRAY", "RGB") or _is_srgb(profile):
             return colored
         convert = _grey_profile(profile) if space == "GRAY" else _matrix_profile(profile)
@@ -85,42 +86,45 @@ def lab_to_srgb(lab: NDArray[np.floating]) -> Pixels:
 
 
 def _by_littlecms(image: Image.Image, data: bytes) -> Image.Image:
-    space = _space(data)
+    space = space_of(data)
     if image.mode == "L" and space == "RGB":
         image = image.convert("RGB")
     if SPACES.get(image.mode) != space or (space == "RGB" and _is_srgb(data)):
         raise ValueError("the profile is for other channels, or changes nothing")
-    return _transformed(image, _profile(data))
+    return _transformed(image, opened(data))
 
 
 def _transformed(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    result = ImageCms.profileToProfile(image, profile, _srgb(), ImageCms.Intent.PERCEPTUAL, outputMode="RGB")
+    result = ImageCms.profileToProfile(image, profile, srgb_profile(), ImageCms.Intent.PERCEPTUAL, outputMode="RGB")
     if result is None:
         raise ValueError("no transform")
     return result
 
 
 @lru_cache(maxsize=1)
-def _srgb() -> ImageCms.ImageCmsProfile:
+def srgb_profile() -> ImageCms.ImageCmsProfile:
+    """LittleCMS' own sRGB."""
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-def _profile(data: bytes) -> ImageCms.ImageCmsProfile:
+def opened(data: bytes) -> ImageCms.ImageCmsProfile:
+    """A profile as LittleCMS holds it; raises one of `UNUSABLE` for a broken one."""
     return ImageCms.ImageCmsProfile(io.BytesIO(data))
 
 
-def _space(data: bytes) -> str:
-    return _profile(data).profile.xcolor_space.strip()
+def space_of(data: bytes) -> str:
+    """What a profile is made for: ``RGB``, ``GRAY``, ``CMYK``, ``Lab`` …; raises one of `UNUSABLE` for a broken one."""
+    return opened(data).profile.xcolor_space.strip()
 
 
 @lru_cache(maxsize=8)
 def _is_srgb(data: bytes) -> bool:
     """Whether an RGB profile moves no colour by more than one 8-bit level: then rounding is all it would do."""
-    if _space(data) != "RGB":
+    if space_of(data) != "RGB":
         return False
     axis = np.linspace(0, 255, LATTICE).astype(np.uint8)
     lattice = np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(LATTICE, -1, 3)
-    moved = np.asarray(_transformed(Image.fromarray(lattice), _profile(data)))
+    moved = np.asarray(_transformed(Image.fromarray(lattice), opened(data)))
     return bool(np.abs(moved.astype(int) - lattice).max() <= 1)
 
 
@@ -134,12 +138,10 @@ def _grey_profile(data: bytes) -> Curve | None:
 
 def _matrix_profile(data: bytes) -> Curve | None:
     """The conversion of a matrix profile, or None for a profile of tables."""
-    tags = _tags(data)
-    needed = [b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"]
-    if b"A2B0" in tags or b"A2B1" in tags or data[20:24] != b"XYZ " or any(tag not in tags for tag in needed):
+    parts = matrix_and_curves(data)
+    if parts is None:
         return None
-    to_xyz = np.stack([_fixed(tags[tag][8:20]) for tag in needed[:3]], axis=1)
-    curves = [_curve(tags[tag]) for tag in needed[3:]]
+    to_xyz, curves = parts
 
     def convert(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
         linear = np.stack([curve(rgb[..., channel]) for channel, curve in enumerate(curves)], axis=-1)
@@ -148,17 +150,26 @@ def _matrix_profile(data: bytes) -> Curve | None:
     return convert
 
 
+def matrix_and_curves(data: bytes) -> tuple[NDArray[np.float64], list[Curve]] | None:
+    """What an RGB matrix profile is made of: linear light → XYZ at D50 (3, 3), and the three tone curves.
+
+    None for a profile of tables. Raises one of `UNUSABLE` for a broken profile.
+    """
+    tags = _tags(data)
+    needed = [b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC"]
+    if b"A2B0" in tags or b"A2B1" in tags or data[20:24] != b"XYZ " or any(tag not in tags for tag in needed):
+        return None
+    to_xyz = np.stack([_fixed(tags[tag][8:20]) for tag in needed[:3]], axis=1)
+    return to_xyz, [_curve(tags[tag]) for tag in needed[3:]]
+
+
 def _xyz_to_srgb(xyz: NDArray[np.float64]) -> NDArray[np.float64]:
     return _encode(xyz @ np.linalg.inv(SRGB_TO_XYZ_D50).T)
 
 
 def _encode(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Linear light → sRGB's transfer curve (IEC 61966-2-1), clipped to [0, 1]."""
-    linear = np.clip(linear, 0, 1)
-    encoded: NDArray[np.float64] = np.where(
-        linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    )
-    return encoded
+    """Linear light → sRGB's transfer curve, clipped to [0, 1]."""
+    return srgb_from_linear(np.clip(linear, 0, 1))
 
 
 def _tags(data: bytes) -> dict[bytes, bytes]:

@@ -18,7 +18,7 @@ STRIP_BYTES = 1 << 18
 # TIFF tags, and the types of their values
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, PREDICTOR, EXTRA_SAMPLES = 273, 277, 278, 279, 317, 338
-EXIF_IFD, USER_COMMENT = 34665, 37510
+EXIF_IFD, ICC_PROFILE, USER_COMMENT = 34665, 34675, 37510
 SHORT, LONG, UNDEFINED = 3, 4, 7
 
 TiffEntry = tuple[int, int, list[int] | bytes]
@@ -77,10 +77,18 @@ def _paeth(left: NDArray[np.uint8], above: NDArray[np.uint8], corner: NDArray[np
     return np.where((to_left <= to_above) & (to_left <= to_corner), left, nearest)
 
 
-def encode_tiff(samples: NDArray[np.unsignedinteger[Any]], user_comment: bytes | None = None) -> bytes:
+def profile_chunk(profile: bytes) -> bytes:
+    """An ICC profile as PNG's ``iCCP`` chunk (PNG, 11.3.3.3); it goes in before the pixels."""
+    return chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile, DEFLATE_LEVEL))
+
+
+def encode_tiff(
+    samples: NDArray[np.unsignedinteger[Any]], user_comment: bytes | None = None, profile: bytes | None = None
+) -> bytes:
     """(H, W, 3 or 4) uint8 or uint16 RGB or RGBA → little-endian TIFF, Deflate with horizontal differences.
 
     `user_comment` becomes the EXIF tag UserComment: Pillow and tifffile cannot write a TIFF with an EXIF block.
+    `profile` is an ICC profile to embed.
     """
     height, width, channels = samples.shape
     bits = 8 * samples.itemsize
@@ -106,6 +114,8 @@ def encode_tiff(samples: NDArray[np.unsignedinteger[Any]], user_comment: bytes |
     if user_comment is not None:
         exif = tiff_directory([(USER_COMMENT, UNDEFINED, user_comment)], start)
         entries.append((EXIF_IFD, LONG, [start]))
+    if profile is not None:
+        entries.append((ICC_PROFILE, UNDEFINED, profile))
     header = b"II*\0" + struct.pack("<I", start + len(exif))
     padding = b"\0" * (start - offsets[-1])
     return b"".join([header, *strips, padding, exif, tiff_directory(entries, start + len(exif))])

@@ -35,6 +35,7 @@ class Raster:
         profile: the embedded ICC profile, or None.
         orientation: EXIF orientation, 1 to 8.
         bits: 8 or 16, the depth of the file.
+        unkept: why a profile that was to be kept has been applied nevertheless.
     """
 
     pixels: Pixels
@@ -42,6 +43,7 @@ class Raster:
     profile: bytes | None = None
     orientation: int = 1
     bits: int = 8
+    unkept: str = ""
 
 
 @lru_cache(maxsize=1)

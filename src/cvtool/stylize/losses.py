@@ -73,11 +73,35 @@ class Moments(NamedTuple):
         return self.second - torch.outer(self.mean, self.mean)
 
 
-def moments(features: Tensor) -> Moments:
-    """Features (1, C, H, W) of any float type → their raw moments in float32."""
+def moments(features: Tensor, share: Tensor | None = None) -> Moments:
+    """Features (1, C, H, W) of any float type → their raw moments in float32.
+
+    Args:
+        features: what is averaged over positions.
+        share: how much each position counts (H, W), with sum 1, or less for a part of a picture; None for all alike.
+    """
     # (positions, channels) is how channels_last lies in memory: no copy.
     flat = features.float().permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-    return Moments(flat.mean(0), flat.T @ flat / len(flat))
+    if share is None:
+        return Moments(flat.mean(0), flat.T @ flat / len(flat))
+    weight = share.reshape(-1)
+    return Moments(weight @ flat, flat.T @ (flat * weight[:, None]))
+
+
+def mix_moments(several: Sequence[Moments], weights: Sequence[float]) -> Moments:
+    """Raw moments blend linearly, as those of a picture made of parts do: `weights` has sum 1.
+
+    Negative weights take a style away. What no picture can have then (a negative variance) becomes 0.
+    """
+    mean, second = (
+        torch.stack([weight * part for part, weight in zip(parts, weights, strict=True)]).sum(0)
+        for parts in zip(*several, strict=True)
+    )
+    if min(weights) >= 0:
+        return Moments(mean, second)
+    values, vectors = torch.linalg.eigh(Moments(mean, second).covariance().double())
+    covariance = (vectors * values.clamp_min(0)) @ vectors.T
+    return Moments(mean, covariance.float() + torch.outer(mean, mean))
 
 
 def moment_distance(current: Moments, target: Moments) -> Tensor:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from cvtool.hooks import features
-from cvtool.models.folding import fold_batch_norm
-from cvtool.models.loader import Model
 from cvtool.stylize import losses
+from cvtool.stylize.extractor import EVERYWHERE, Extractor, Guides, Seen
+from cvtool.stylize.losses import Moments
 from cvtool.stylize.recipes import RecipeSpec
-from cvtool.tensors import autocast
+
+Pixels = NDArray[np.float32]
+Plane = NDArray[np.float32]
 
 FIDELITY = 0.5
 """Weight of the pixels themselves at strength 0, in units of the style distance; see `balance`."""
@@ -43,63 +44,47 @@ def balance(strength: float) -> Balance:
     return Balance(1 / total, content / total, fidelity / total)
 
 
-PICTURE = ""
-"""Where an extractor puts the picture itself; no layer has this name."""
+@dataclass(frozen=True)
+class Region:
+    """Part of the content that is painted with (part of) a style.
 
-
-class Extractor:
-    """Feature maps of a picture at named layers, without the frame that zero padding would leave.
-
-    The picture is continued by `margin` pixels on each side (mirrored, or repeated where it is too small for that),
-    and that much is cut from the maps again.
+    Attributes:
+        content: how much each pixel of the content belongs to it, (H, W) float32 in [0, 1], of any size.
+        style: index of the style it is painted with; None for the mixture of all.
+        style_part: how much each pixel of that style counts, (h, w) float32 in [0, 1]; None for all of it.
     """
 
-    def __init__(self, model: Model, layers: Sequence[str], margin: int, precision: str) -> None:
-        self.model = model
-        self.module = fold_batch_norm(model.module, model.card.input_size)
-        self.layers = tuple(dict.fromkeys(layers))
-        self.margin = margin
-        self.precision = precision
+    content: Plane
+    style: int | None = None
+    style_part: Plane | None = None
 
-    def __call__(self, picture: Tensor) -> dict[str, Tensor]:
-        """Picture (1, 3, H, W) in [0, 1] → {layer: (1, C, h, w)}, and the picture itself as `PICTURE`."""
-        padded = self._continue(picture) if self.margin else picture
-        x = self.model.normalize(padded).contiguous(memory_format=torch.channels_last)
-        with autocast(picture.device, self.precision):
-            maps = features(self.module, x, self.layers)
-        if self.margin:
-            maps = {name: self._crop(item, picture, padded) for name, item in maps.items()}
-        return {**maps, PICTURE: picture}
 
-    def _continue(self, picture: Tensor) -> Tensor:
-        m = self.margin
-        height, width = picture.shape[2:]
-        # Up to a multiple of the margin, so that every stride up to it divides the padded size without remainder.
-        sides = (m, m + -width % m, m, m + -height % m)
-        small = max(sides) >= min(height, width)
-        return F.pad(picture, sides, mode="replicate" if small else "reflect")
+@dataclass(frozen=True)
+class Anchor:
+    """A picture that the result is held to.
 
-    def _crop(self, maps: Tensor, picture: Tensor, padded: Tensor) -> Tensor:
-        for dim in (2, 3):
-            stride = padded.shape[dim] / maps.shape[dim]
-            start = min(int(self.margin / stride), maps.shape[dim] - 1)
-            stop = min(max(start + 1, math.ceil((self.margin + picture.shape[dim]) / stride)), maps.shape[dim])
-            maps = maps.narrow(dim, start, stop - start)
-        return maps
+    Attributes:
+        pixels: (H, W, 3) float32 in [0, 1].
+        weight: (H, W) float32 ≥ 0: of each pixel's squared error.
+    """
+
+    pixels: Pixels
+    weight: Plane
 
 
 class Objective:
-    """The loss of one scale: built from targets, called with the picture.
+    """The loss of one scale: called with the picture.
 
     Args:
         recipe: which terms, with which weights.
-        extractor: must give at least the layers below.
-        style_layers, content_layers: where the terms look.
+        extractor: sees the layers of both kinds.
         content: (1, 3, H, W), at the size of this scale.
-        styles: pictures (1, 3, h, w), already at the size their strokes shall have.
-        mix: one weight per style, sum 1.
+        targets: for each region the moments of each style layer, then those of the colours.
+        guides: where the regions are, (1, 1, H, W) each; None for the whole picture. What is in no region stays as it
+            is in `content`.
         strength: (0, 100].
         tv: weight of total variation.
+        anchor: a picture (1, 3, H, W) that the result is held to, and the weights (1, 1, H, W) of its pixels.
     """
 
     def __init__(
@@ -107,41 +92,53 @@ class Objective:
         recipe: RecipeSpec,
         extractor: Extractor,
         *,
-        style_layers: Sequence[str],
-        content_layers: Sequence[str],
         content: Tensor,
-        styles: Sequence[Tensor],
-        mix: Sequence[float],
+        targets: Sequence[Sequence[Moments]],
+        guides: Guides = EVERYWHERE,
         strength: float,
         tv: float,
+        anchor: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.extract = extractor
+        self.guides = guides
+        self.targets = targets
         self.balance = balance(strength)
         self.tv = tv
+        self.anchor = anchor
+        painted = [guide for guide in guides if guide is not None]
+        self.painted = torch.stack(painted).sum(0).clamp(max=1) if painted else None
+        areas = [1.0 if guide is None else float(guide.mean()) for guide in guides]
+        self.areas = [area / max(sum(areas), 1e-12) for area in areas]
         self.content = content
         with torch.no_grad():
-            maps = extractor(content)
-            self.terms = TERMS[recipe.terms](recipe, style_layers, content_layers, maps)
-            several = [self.terms.statistics(extractor(style)) for style in styles]
-            self.target = [_mix(per_layer, mix) for per_layer in zip(*several, strict=True)]
+            seen = extractor(content, guides)
+            self.terms = TERMS[recipe.terms](recipe, extractor, seen)
             # What the style term is for the content itself: brings the pixels' term to the recipe's own units.
-            self.unit = float(self.terms.style(maps, self.target))
+            self.unit = float(self._style(seen))
 
     def __call__(self, picture: Tensor) -> Mapping[str, Tensor]:
         """Picture (1, 3, H, W) → ``loss`` and its parts ``content``, ``style``, ``tv`` as they enter at strength 50."""
-        maps = self.extract(picture)
-        style = self.terms.style(maps, self.target)
-        content = self.terms.content(maps)
-        variation = self.tv * self.terms.variation(picture) if self.tv else picture.new_zeros(())
+        shown = picture if self.painted is None else torch.lerp(self.content, picture, self.painted)
+        seen = self.extract(shown, self.guides)
+        style = self._style(seen)
+        content = self.terms.content(seen.maps)
+        variation = self.tv * self.terms.variation(shown) if self.tv else picture.new_zeros(())
         loss = self.balance.style * (style + variation) + self.balance.content * content
         if self.balance.fidelity:
-            pixels = losses.feature_distance(picture, self.content)
+            pixels = losses.feature_distance(shown, self.content)
             loss = loss + self.balance.fidelity * self.unit * pixels
+        if self.anchor is not None:
+            held, weight = self.anchor
+            loss = loss + (weight * (shown - held).square()).mean()
         return {"loss": loss, "content": content, "style": style, "tv": variation}
 
-
-Maps = Mapping[str, Tensor]
-Statistic = tuple[Tensor, ...]
+    def _style(self, seen: Seen) -> Tensor:
+        """Region by region; each counts by its area, so that every pixel is pulled alike."""
+        each = [
+            area * self.terms.style(moments, target)
+            for moments, target, area in zip(seen.moments, self.targets, self.areas, strict=True)
+        ]
+        return torch.stack(each).sum()
 
 
 class Terms:
@@ -149,42 +146,30 @@ class Terms:
 
     Args:
         recipe: the weights.
-        style_layers, content_layers: where to look.
-        content: maps of the content, the target of `content`.
+        extractor: its layers.
+        content: the content as it is seen, the target of `content`.
     """
 
-    def __init__(
-        self, recipe: RecipeSpec, style_layers: Sequence[str], content_layers: Sequence[str], content: Maps
-    ) -> None:
+    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen) -> None:
         self.recipe = recipe
-        self.style_layers = style_layers
-        self.content_layers = content_layers
-        self.weights = recipe.weights_for(len(style_layers))
-        self.content_maps = {layer: content[layer].float().clone() for layer in content_layers}
+        self.weights = recipe.weights_for(len(extractor.style_layers))
+        self.content_maps = {layer: maps.float().clone() for layer, maps in content.maps.items()}
 
-    def statistics(self, maps: Maps) -> list[Statistic]:
-        """For each style layer what is compared; linear in the share of pictures, so that styles can be mixed."""
-        return [(self.gram(layer, maps[layer].float()),) for layer in self.style_layers]
-
-    def style(self, maps: Maps, target: Sequence[Statistic]) -> Tensor:
-        """How far the statistics of `maps` are from `target`, summed over layers."""
+    def style(self, moments: Sequence[Moments], target: Sequence[Moments]) -> Tensor:
+        """How far one region's moments are from `target`, summed over layers."""
         terms = [
-            weight * self.gram_error(statistic[0] - wanted[0])
-            for weight, statistic, wanted in zip(self.weights, self.statistics(maps), target, strict=True)
-        ]
+            weight * self.gram_error(layer, seen.second - wanted.second)
+            for layer, (weight, seen, wanted) in enumerate(zip(self.weights, moments, target, strict=False))
+        ]  # the colours, which come last, have no weight here
         return torch.stack(terms).sum()
 
-    def content(self, maps: Maps) -> Tensor:
+    def content(self, maps: Mapping[str, Tensor]) -> Tensor:
         """How far `maps` are from the content's, averaged over layers."""
-        return torch.stack([self.content_term(layer, maps[layer]) for layer in self.content_layers]).mean()
+        return torch.stack([self.content_term(layer, item) for layer, item in maps.items()]).mean()
 
-    def gram(self, layer: str, maps: Tensor) -> Tensor:
-        """Gram matrix (1, C, C), in the recipe's normalisation."""
-        return losses.gram_matrix(maps)
-
-    def gram_error(self, difference: Tensor) -> Tensor:
-        """One number for a difference of Gram matrices."""
-        return difference.square().sum()
+    def gram_error(self, layer: int, difference: Tensor) -> Tensor:
+        """One number for a difference of second moments (C, C), which are Gram matrices divided by H·W."""
+        return (difference / len(difference)).square().sum()
 
     def content_term(self, layer: str, maps: Tensor) -> Tensor:
         """One layer's content loss."""
@@ -202,24 +187,18 @@ class GatysTerms(Terms):
     every layer is scaled so that its mean activation over the content is 1, which any network allows.
     """
 
-    def __init__(
-        self, recipe: RecipeSpec, style_layers: Sequence[str], content_layers: Sequence[str], content: Maps
-    ) -> None:
-        super().__init__(recipe, style_layers, content_layers, content)
-        self.scale = {layer: 1 / float(maps.float().mean().abs().clamp_min(1e-6)) for layer, maps in content.items()}
+    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen) -> None:
+        super().__init__(recipe, extractor, content)
+        self.scales = [1 / float(each.mean.mean().abs().clamp_min(1e-6)) for each in content.moments[0]]
+        self.map_scales = {n: 1 / float(m.mean().abs().clamp_min(1e-6)) for n, m in self.content_maps.items()}
 
-    def gram(self, layer: str, maps: Tensor) -> Tensor:
-        """Per position."""
-        gram = losses.gram_matrix(maps * self.scale[layer], normalize=False)
-        return gram / (maps.shape[2] * maps.shape[3])
-
-    def gram_error(self, difference: Tensor) -> Tensor:
+    def gram_error(self, layer: int, difference: Tensor) -> Tensor:
         """Mean square."""
-        return difference.square().mean()
+        return (difference * self.scales[layer] ** 2).square().mean()
 
     def content_term(self, layer: str, maps: Tensor) -> Tensor:
         """Mean square."""
-        error = (maps.float() - self.content_maps[layer]) * self.scale[layer]
+        error = (maps.float() - self.content_maps[layer]) * self.map_scales[layer]
         return self.recipe.content_weight * error.square().mean()
 
 
@@ -229,23 +208,16 @@ class MomentTerms(Terms):
     Colours are one layer more: a network that was trained to see through the lighting hardly feels them itself.
     """
 
-    def __init__(
-        self, recipe: RecipeSpec, style_layers: Sequence[str], content_layers: Sequence[str], content: Maps
-    ) -> None:
-        super().__init__(recipe, style_layers, content_layers, content)
+    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen) -> None:
+        super().__init__(recipe, extractor, content)
         self.structures = {layer: losses.self_similarity(maps) for layer, maps in self.content_maps.items()}
 
-    def statistics(self, maps: Maps) -> list[Statistic]:
-        """Raw moments of the layers, then those of the colours."""
-        return [losses.moments(maps[layer]) for layer in (*self.style_layers, PICTURE)]
-
-    def style(self, maps: Maps, target: Sequence[Statistic]) -> Tensor:
-        """Relative distances."""
+    def style(self, moments: Sequence[Moments], target: Sequence[Moments]) -> Tensor:
+        """Relative distances of the layers, and of the colours."""
+        weights = (*self.weights, self.recipe.palette_weight)
         terms = [
-            weight * losses.moment_distance(losses.Moments(*moments), losses.Moments(*wanted))
-            for weight, moments, wanted in zip(
-                (*self.weights, self.recipe.palette_weight), self.statistics(maps), target, strict=True
-            )
+            weight * losses.moment_distance(seen, wanted)
+            for weight, seen, wanted in zip(weights, moments, target, strict=True)
         ]
         return torch.stack(terms).sum()
 
@@ -262,11 +234,3 @@ class MomentTerms(Terms):
 
 TERMS: dict[str, type[Terms]] = {"moments": MomentTerms, "gatys": GatysTerms, "cs231n": Terms}
 """The kinds of losses a recipe can name."""
-
-
-def _mix(several: Sequence[Statistic], weights: Sequence[float]) -> Statistic:
-    """The target of one layer for several styles: raw moments and Gram matrices per position blend linearly."""
-    return tuple(
-        torch.stack([weight * part for part, weight in zip(parts, weights, strict=True)]).sum(0)
-        for parts in zip(*several, strict=True)
-    )

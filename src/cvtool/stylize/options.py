@@ -19,6 +19,7 @@ class Init(str, Enum):
     content = "content"
     noise = "noise"
     style_stats = "style-stats"
+    instant = "instant"
 
 
 class Colors(str, Enum):
@@ -49,13 +50,17 @@ class StylizeOptions:
         init: where the picture starts; None asks the recipe.
         preserve_colors: keep the content's colours by luminance, or recolour the style first (``match``).
         style_scale: size of the style's strokes; 1 takes the style picture at the size of the result.
-        style_weights: one weight per style, () for equal ones; they are normalised to sum 1.
+        style_weights: one weight per style, () for equal ones; they are normalised to sum 1. Negative ones take a
+            style away.
         tv: weight of total variation; None asks the recipe.
         recipe: ``default`` is ours; ``gatys`` and ``cs231n`` are the published ones.
         budget: seconds of wall time to plan for; None for no limit.
         seed: seed of everything random.
         style_layers, content_layers: names of layers; () asks the recipe or the network's card.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        scales: only the last so many scales are run, for a start that is good already; None for all.
+        tile: side of the tiles that are worked on one at a time, in pixels; 0 for none, None as `max_memory` needs.
+        max_memory: bytes that may be used; None for most of what is free.
     """
 
     strength: float = 50.0
@@ -73,3 +78,19 @@ class StylizeOptions:
     style_layers: tuple[str, ...] = ()
     content_layers: tuple[str, ...] = ()
     precision: str = "auto"
+    scales: int | None = None
+    tile: int | None = None
+    max_memory: int | None = None
+
+
+@dataclass(frozen=True)
+class DraftOptions:
+    """How drafts are made.
+
+    Attributes:
+        size: longer side of a draft in pixels; a picture that will be smaller is drafted at its own size.
+        strengths: each style is drafted at each of these strengths, 0 to 100.
+    """
+
+    size: int = 256
+    strengths: tuple[float, ...] = (30.0, 60.0, 90.0)

@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cvtool.errors import BadInputError, UsageError
 from cvtool.hooks import auto_layers
-from cvtool.images import fit_longer_side, resize
+from cvtool.images import resize
 from cvtool.models.loader import Model
 from cvtool.progress import Progress, Stop, never, silent
 from cvtool.stylize import color
-from cvtool.stylize.objective import Extractor, Objective
+from cvtool.stylize.extractor import Extractor
+from cvtool.stylize.objective import Anchor, Region
 from cvtool.stylize.options import Colors, Init, Optimizer, StylizeOptions
-from cvtool.stylize.pyramid import Scale, output_size, plan_scales
-from cvtool.stylize.recipes import RECIPES, RecipeSpec
+from cvtool.stylize.planning import Forecast, foresee
+from cvtool.stylize.preparation import (
+    FADE_BELOW,
+    Objectives,
+    check_regions,
+    first_picture,
+    only_inside,
+    prepare_colors,
+)
+from cvtool.stylize.pyramid import output_size, plan_scales
+from cvtool.stylize.recipes import RECIPES
 from cvtool.stylize.run import Listeners, Run, Snapshot
-from cvtool.tensors import choose_dtype, seeded, to_pixels, to_tensor
+from cvtool.stylize.style_files import StyleFile
+from cvtool.stylize.styles import (
+    Style,
+    StyleBook,
+    check_fits,
+    digest,
+    digest_of,
+    measure_style,
+)
+from cvtool.tensors import choose_dtype, to_pixels
 
 Pixels = NDArray[np.float32]
 
 MAX_STYLE_SCALE = 8.0
 """The style picture is resized to this many times the result's size at most."""
 
-FADE_BELOW = 10.0
-"""The faintest painting that is optimised. Below, it fades into the content, which strength 0 gives back."""
+STYLE_TILE = 1024
+"""Side of the tiles, in pixels, on which a style is looked at whose moments are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +82,15 @@ class StylizeResult:
 
 def stylize(
     content: Pixels,
-    styles: Sequence[Pixels],
+    styles: Sequence[Style],
     model: Model,
     options: StylizeOptions | None = None,
     *,
+    regions: Sequence[Region] = (),
     init: Pixels | None = None,
+    anchor: Anchor | None = None,
+    book: StyleBook | None = None,
+    foretold: Callable[[Forecast], None] | None = None,
     progress: Progress = silent,
     stop: Stop = never,
     preview: Callable[[Pixels], None] | None = None,
@@ -82,10 +103,15 @@ def stylize(
 
     Args:
         content: what is painted.
-        styles: one or several; `StylizeOptions.style_weights` mixes them.
+        styles: one or several pictures or style files; `StylizeOptions.style_weights` mixes them.
         model: any convolutional network of `cvtool.models.loader.load`.
         options: None for the defaults.
+        regions: what is painted with what; what is in none of them stays exactly as it is in the resized content.
+            () paints all with the mixture of all styles.
         init: a picture to start from (any size) instead of `StylizeOptions.init`.
+        anchor: a picture (any size) that the result is held to, such as the frame before.
+        book: remembers what was measured of the styles; give the same one to several calls.
+        foretold: told before large work begins what it will take.
         progress: hears every few steps.
         stop: asked before each step; the picture so far is the result.
         preview: called every few steps with the picture so far, at the size of the current scale.
@@ -99,29 +125,50 @@ def stylize(
     """
     started = time.monotonic()
     options = resolve(options or StylizeOptions(), model, len(styles))
+    check_fits(styles, model, options.style_layers)
+    check_regions(regions, styles)
     recipe = RECIPES[options.recipe]
     height, width = output_size(content.shape[0], content.shape[1], options.size)
     final = resize(content, height, width)
     plan = plan_scales(height, width, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps)
+    if options.scales is not None:
+        plan = plan[-options.scales :]
     if options.strength == 0:
         nothing = tuple((scale.height, scale.width, 0) for scale in plan)
         seconds = time.monotonic() - started
         return StylizeResult(final, options, nothing, 0.0, 0.0, 0.0, "steps", seconds)
 
-    canvas, paints = _prepare_colors(final, styles, options)
-    objectives = _Objectives(canvas, paints, model, options, recipe)
+    if options.init is Init.instant and init is None:
+        from cvtool.stylize.instant.service import load_painter
+
+        init = load_painter(device=model.device).paint(content, styles, options).pixels
+    canvas, paints = prepare_colors(final, styles, options)
+    forecast = foresee(
+        canvas,
+        paints,
+        plan,
+        model,
+        options,
+        regions=len(regions),
+        anchor=anchor is not None,
+        checkpoint=keep is not None,
+    )
+    options = replace(options, tile=0 if forecast is None else forecast.tile)
+    if forecast is not None and foretold is not None:
+        foretold(forecast)
+    objectives = Objectives(canvas, paints, regions, anchor, book or StyleBook(), model, options, recipe)
     assert options.optimizer is not None
     run = Run(
         recipe=recipe,
         optimizer_name=options.optimizer,
         plan=plan,
-        picture=_start(canvas, paints, options, init, model.device),
+        picture=first_picture(canvas, paints, regions, options, init, model.device),
         objective=objectives.at,
         budget=options.budget,
         may_end_early=not options.steps and options.budget is None,  # who names steps or a time gets them
         fp16=choose_dtype(model.device, options.precision) == torch.float16,
     )
-    job = _job(content, styles, init, model, options)
+    job = _job(content, styles, regions, init, anchor, model, options)
     if resume is not None:
         _check_same_job(resume, job)
         run.restore(resume)
@@ -140,6 +187,8 @@ def stylize(
         painted = color.with_luminance(final, color.luminance(painted))
     if options.strength < FADE_BELOW:
         painted = final + np.float32(options.strength / FADE_BELOW) * (painted - final)
+    if regions:
+        painted = only_inside(regions, painted, final)
     terms = run.terms or {"content": 0.0, "style": 0.0, "tv": 0.0}
     return StylizeResult(
         painted,
@@ -166,8 +215,8 @@ def resolve(options: StylizeOptions, model: Model, styles: int) -> StylizeOption
         raise UsageError(f"A style scale of {options.style_scale:g} is not above 0 and at most {MAX_STYLE_SCALE:g}.")
     if styles < 1:
         raise UsageError("No style picture. Give at least one.")
-    if options.style_weights and (min(options.style_weights) < 0 or sum(options.style_weights) <= 0):
-        raise UsageError("Style weights must not be negative, nor all 0.")
+    if options.style_weights and sum(options.style_weights) <= 0:
+        raise UsageError("The sum of the style weights must be above 0.")
     if options.style_weights and len(options.style_weights) != styles:
         raise UsageError(f"{len(options.style_weights)} style weights for {styles} styles. Give one for each.")
     style_layers, content_layers = options.style_layers, options.content_layers
@@ -196,74 +245,48 @@ def resolve(options: StylizeOptions, model: Model, styles: int) -> StylizeOption
     )
 
 
-class _Objectives:
-    """Builds the objective of each scale from the full-size pictures."""
+def save_style(
+    styles: Sequence[Style], pictures: Sequence[Mapping[str, Any]], model: Model, options: StylizeOptions
+) -> StyleFile:
+    """The mixture of styles as a style file, which needs no picture any more.
 
-    def __init__(
-        self, canvas: Pixels, paints: Sequence[Pixels], model: Model, options: StylizeOptions, recipe: RecipeSpec
-    ) -> None:
-        self.canvas, self.paints = canvas, paints
-        self.device = model.device
-        self.options, self.recipe = options, recipe
-        layers = (*options.style_layers, *options.content_layers)
-        self.extractor = Extractor(model, layers, recipe.margin, options.precision)
-
-    def at(self, scale: Scale) -> Objective:
-        """The objective at the size of `scale`."""
-        longer = max(1, round(max(scale.height, scale.width) * self.options.style_scale))
-        styles = [resize(paint, *fit_longer_side(paint.shape[0], paint.shape[1], longer)) for paint in self.paints]
-        assert self.options.tv is not None
-        return Objective(
-            self.recipe,
-            self.extractor,
-            style_layers=self.options.style_layers,
-            content_layers=self.options.content_layers,
-            content=to_tensor(resize(self.canvas, scale.height, scale.width), self.device),
-            styles=[to_tensor(style, self.device) for style in styles],
-            mix=self.options.style_weights,
-            strength=max(self.options.strength, FADE_BELOW),
-            tv=self.options.tv,
-        )
-
-
-def _prepare_colors(
-    content: Pixels, styles: Sequence[Pixels], options: StylizeOptions
-) -> tuple[Pixels, tuple[Pixels, ...]]:
-    """What is really optimised when the content's colours are to be kept."""
-    if options.preserve_colors is Colors.luminance:
-        return color.grey(content), tuple(color.match_luminance(style, content) for style in styles)
-    if options.preserve_colors is Colors.match:
-        return content, tuple(color.match_colors(style, content) for style in styles)
-    return content, tuple(styles)
-
-
-def _start(
-    canvas: Pixels, paints: Sequence[Pixels], options: StylizeOptions, init: Pixels | None, device: torch.device
-) -> Tensor:
-    """The picture before the first step (1, 3, H, W); noise is drawn on the CPU, so every device has the same."""
-    if init is not None:
-        return to_tensor(resize(init, *canvas.shape[:2]), device)
-    if options.init is Init.content:
-        start = canvas
-        if RECIPES[options.recipe].recolor:
-            recolored = [w * color.match_colors(canvas, p) for p, w in zip(paints, options.style_weights, strict=True)]
-            start = canvas + np.float32(options.strength / 100) * (np.sum(recolored, axis=0, dtype=np.float32) - canvas)
-        return to_tensor(start, device)
-    height, width = canvas.shape[:2]
-    noise = torch.randn(height, width, 3, generator=seeded(options.seed)).numpy()
-    if options.init is Init.noise:
-        return to_tensor(np.clip(0.5 + 0.1 * noise, 0, 1).astype(np.float32), device)
-    return to_tensor(color.match_colors(np.clip(0.5 + 0.1 * noise, 0, 1).astype(np.float32), paints[0]), device)
+    Args:
+        styles: as in `stylize`.
+        pictures: what to remember of each.
+        model: as in `stylize`.
+        options: whose weights and style layers count.
+    """
+    options = resolve(options, model, len(styles))
+    check_fits(styles, model, options.style_layers)
+    margin = RECIPES[options.recipe].margin
+    extractor = Extractor(model, options.style_layers, (), margin, options.precision, options.tile or STYLE_TILE)
+    kept = [{**each, "weight": weight} for each, weight in zip(pictures, options.style_weights, strict=True)]
+    return measure_style(styles, options.style_weights, extractor, kept)
 
 
 def _job(
-    content: Pixels, styles: Sequence[Pixels], init: Pixels | None, model: Model, options: StylizeOptions
+    content: Pixels,
+    styles: Sequence[Style],
+    regions: Sequence[Region],
+    init: Pixels | None,
+    anchor: Anchor | None,
+    model: Model,
+    options: StylizeOptions,
 ) -> dict[str, Any]:
     """What must be the same for a snapshot to be continued."""
     job = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
-    del job["budget"]  # giving a continued run another limit is fine
-    pictures = {"content": [content], "styles": list(styles), "init": [] if init is None else [init]}
-    hashes = {name: [hashlib.sha256(p.tobytes()).hexdigest()[:16] for p in some] for name, some in pictures.items()}
+    for free in ("budget", "tile", "max_memory"):  # other limits for a continued run are fine
+        del job[free]
+    planes = [plane for region in regions for plane in (region.content, region.style_part) if plane is not None]
+    pictures = {
+        "content": [content],
+        "init": [] if init is None else [init],
+        "regions": planes,
+        "anchor": [] if anchor is None else [anchor.pixels, anchor.weight],
+    }
+    hashes = {name: [digest(each) for each in some] for name, some in pictures.items()}
+    hashes["styles"] = [digest_of(style) for style in styles]
+    hashes["regions"] += [str(region.style) for region in regions]
     return {**job, **hashes, "model": model.card.name, "weights": model.fingerprint}
 
 

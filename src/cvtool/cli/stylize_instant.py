@@ -1,0 +1,66 @@
+"""The work behind ``cvtool stylize --instant`` and ``--init instant``: one painter for all contents of a command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cvtool.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cvtool.stylize.instant.service import InstantPainter, Style
+    from cvtool.stylize.options import StylizeOptions
+    from cvtool.stylize.service import StylizeResult
+
+WITHOUT_EFFECT = (
+    *("steps", "optimizer", "init", "tv", "budget", "recipe", "style_layers", "content_layers"),
+    *("animate", "preview", "checkpoint", "resume", "tile", "max_memory", "mask", "content_mask_from_alpha", "sheet"),
+)
+"""Parameters of ``cvtool stylize`` that have no meaning with ``--instant``."""
+
+
+@dataclass(frozen=True)
+class Instant:
+    """Paints in one pass.
+
+    Attributes:
+        painter: file for ``--painter``; None for the one that comes with the install.
+        device: as ``--device`` takes it.
+    """
+
+    painter: Path | None
+    device: str
+
+    @cached_property
+    def loaded(self) -> InstantPainter:
+        """Loaded when the first content has been read, so that a wrong path is told at once."""
+        from cvtool.stylize.instant.service import load_painter
+
+        return load_painter(self.painter, self.device)
+
+    def paint(self, content: NDArray[np.float32], styles: Sequence[Style], options: StylizeOptions) -> StylizeResult:
+        """As `cvtool.stylize.service.stylize`, in no steps; what an optimiser would have measured is not a number."""
+        from cvtool.stylize.service import StylizeResult
+
+        found = self.loaded.paint(content, styles, options)
+        height, width = found.pixels.shape[:2]
+        nan = float("nan")
+        return StylizeResult(found.pixels, found.options, ((height, width, 0),), nan, nan, nan, "steps", found.seconds)
+
+
+def refuse_without_effect(given: Container[str]) -> None:
+    """Refuse parameters among those `given` that have no meaning with ``--instant``.
+
+    Raises:
+        UsageError: names the first of them.
+    """
+    for name in WITHOUT_EFFECT:
+        if name in given:
+            raise UsageError(f"--{name.replace('_', '-')} has no effect with --instant. Leave one of them out.")

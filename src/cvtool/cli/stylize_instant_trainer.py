@@ -1,0 +1,230 @@
+"""The work behind ``cvtool stylize train-instant``: pictures, the painter, the run and its directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cvtool import __version__
+from cvtool.cli.console import Console
+from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.outputs import make_folder
+from cvtool.cli.repeat import command_line
+from cvtool.cli.runs import check_same, plain
+from cvtool.cli.stylize_train_instant import NAME
+from cvtool.errors import BadInputError, Interrupted
+from cvtool.files import sha256_of, write_atomically
+from cvtool.grids import contact_sheet
+from cvtool.images import encode_picture
+from cvtool.models.loader import load
+from cvtool.provenance import Provenance, environment
+from cvtool.stylize.instant.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from cvtool.stylize.instant.data import KINDS, BadPicturesError, Problem, Shelf, read_shelf
+from cvtool.stylize.instant.options import InstantTrainOptions, PainterOptions
+from cvtool.stylize.instant.statistics import ENCODER
+from cvtool.stylize.instant.training import Check, Trainer, prepare
+from cvtool.training import BEST, LAST, RunDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SAMPLES = "samples"
+SHOWN = 10
+"""Problems that are listed; of the others only the number is told."""
+FEWEST_CONTENTS, FEWEST_STYLES = 8, 2
+CELL, GAP = 192, 4  # pixels
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a run; it is kept in its config.json, and a resumed run must ask the same."""
+
+    content: tuple[str, ...]
+    styles: tuple[str, ...]
+    run: Path
+    device: str
+    start: Path | None
+    network: PainterOptions
+    training: InstantTrainOptions
+
+    def record(self) -> dict[str, Any]:
+        """As JSON holds it, without what may differ when a run goes on: places and the device."""
+        return plain(self, without=("run", "device", "content", "styles", "start"))
+
+
+def carry_out(request: Request, context: typer.Context, console: Console, *, resume: bool, overwrite: bool) -> None:
+    """Train from the start, or go on.
+
+    Raises:
+        UsageError: the directory is not empty, or holds a run that was asked for something else.
+        BadInputError: pictures or the state are broken.
+        Interrupted: by Ctrl-C; the state is written.
+    """
+    if resume:
+        check_same(RunDirectory.open(request.run).read_config(), request.record())
+    elif not overwrite:
+        RunDirectory.create(request.run)
+    contents = _shelf(request.content, request.training, FEWEST_CONTENTS, console)
+    styles = _shelf(request.styles, request.training, FEWEST_STYLES, console)
+    data = f"{contents.fingerprint} {styles.fingerprint}"
+    config = {"version": __version__, "data": data, **request.record()}
+    if request.start is not None:
+        config["start"] = sha256_of(request.start)
+    if resume:
+        check_same(RunDirectory.open(request.run).read_config(), config)
+    model = load(ENCODER, device=request.device)
+    start = None if request.start is None else read_checkpoint(request.start).painter
+    trainer = prepare(contents, styles, request.network, request.training, model, start)
+    run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
+    with run.locked():
+        if not resume:
+            for path in (request.run / SAMPLES).glob("step-*.png"):
+                path.unlink(missing_ok=True)
+            specs = {"contents": list(request.content), "style_folders": list(request.styles)}
+            run.write_config({**config, **specs, "environment": environment()})
+        _Run(request, context, console, run, contents, styles, trainer).go(resume)
+
+
+def _shelf(specs: Sequence[str], options: InstantTrainOptions, fewest: int, console: Console) -> Shelf:
+    try:
+        with console.progress() as progress:
+            shelf = read_shelf(
+                specs, held_out=options.held_out, fewest=fewest, skip_bad=options.skip_bad, progress=progress
+            )
+    except BadPicturesError as error:
+        _list(error.problems, console.error)
+        raise
+    if shelf.problems:
+        _list(shelf.problems, console.warn)
+        console.warn(f"{len(shelf.problems)} pictures of {', '.join(specs)} are left out.")
+    return shelf
+
+
+def _list(problems: Sequence[Problem], say: Callable[[str], None]) -> None:
+    for problem in problems[:SHOWN]:
+        say(str(problem))
+    if len(problems) > SHOWN:
+        say(f"… and {len(problems) - SHOWN} more like these.")
+
+
+@dataclass
+class _Run:
+    request: Request
+    context: typer.Context
+    console: Console
+    run: RunDirectory
+    contents: Shelf
+    styles: Shelf
+    trainer: Trainer
+
+    def go(self, resume: bool) -> None:
+        trainer = self.trainer
+        if resume and (state := self.run.load_state()) is not None:
+            try:
+                trainer.load_state(state)
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise BadInputError(
+                    f"'{self.run.path}': its state does not fit this run. Start again with --overwrite."
+                ) from error
+        self._introduce()
+
+        def on_step() -> None:
+            if self.run.is_due or trainer.at_check:
+                self.run.save_state(trainer.state())
+
+        with (
+            stop_on_interrupt(lambda: self.console.say("stopping after this step …")) as stop,
+            self.console.progress() as progress,
+        ):
+            finished = trainer.run(on_check=self._report, on_step=on_step, progress=progress, stop=stop)
+        if not finished:
+            self.run.save_state(trainer.state())
+            raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
+        path = self.run.path / BEST
+        self.console.say(f"'{path}' has the smallest loss on what was held out, {trainer.position.best:.4f}.")
+        self._result(trainer.position.seconds, output=str(path), checkpoint=str(path))
+
+    def _introduce(self) -> None:
+        weights = sum(each.numel() for each in self.trainer.painter.parameters()) / 1e6
+        aside = f"{len(self.contents.held_out)} and {len(self.styles.held_out)}"
+        self.console.say(
+            f"{len(self.contents.train)} contents and {len(self.styles.train)} styles to learn from, {aside} held out; "
+            f"a painter of {weights:.2f} million weights on {self.trainer.device}."
+        )
+
+    def _line(self) -> str:
+        """The command that repeats the run: with the steps that a budget came to."""
+        replaced: dict[str, Any] = {
+            "content": [_absolute(spec) for spec in self.request.content],
+            "styles": [_absolute(spec) for spec in self.request.styles],
+            "start": self.request.start,
+        }
+        if self.request.training.steps is None:
+            position = self.trainer.position
+            replaced |= {"budget": None, "steps": position.total, "every": position.every}
+        dropped = frozenset({"resume", "overwrite"})
+        return command_line(self.context, [], replaced=replaced, dropped=dropped) + " -o RUN_DIR"
+
+    def _result(self, seconds: float, **more: Any) -> None:
+        self.console.result(
+            NAME,
+            input=", ".join(self.request.content),
+            styles=list(self.request.styles),
+            model=ENCODER,
+            device=str(self.trainer.device),
+            seed=self.request.training.seed,
+            seconds=round(seconds, 1),
+            **more,
+        )
+
+    def _report(self, check: Check) -> None:
+        record = check.record()
+        self.run.log(record)
+        self._draw(check)
+        shelves = ((self.request.content, self.contents), (self.request.styles, self.styles))
+        read = [(_absolute(spec), shelf.fingerprint) for specs, shelf in shelves for spec in specs]
+        if self.request.start is not None:
+            read.append((str(self.request.start.resolve()), sha256_of(self.request.start)))
+        note = Provenance(
+            command=NAME,
+            version=__version__,
+            command_line=self._line(),
+            options=self.request.record(),
+            inputs=tuple({"path": path, "sha256": digest} for path, digest in read),
+            model=ENCODER,
+            device=str(self.trainer.device),
+            seed=self.request.training.seed,
+        ).to_json()
+        checkpoint = Checkpoint(self.trainer.average, self.contents.fingerprint, self.styles.fingerprint, facts=record)
+        for name in (LAST, *([BEST] if check.is_best else [])):
+            write_checkpoint(self.run.path / name, checkpoint, note)
+        self._result(check.seconds, **{name: value for name, value in record.items() if name != "seconds"})
+        if not self.console.json:
+            self.console.line(_in_words(check, self.trainer.position.total))
+
+    def _draw(self, check: Check) -> None:
+        """Contents, styles and paintings below each other, as samples/step-NNNNNN.png."""
+        make_folder(self.run.path / SAMPLES)
+        sheet = contact_sheet([list(row) for row in check.tiles], cell=CELL, gap=GAP)
+        write_atomically(self.run.path / SAMPLES / f"step-{check.step:06d}.png", encode_picture(sheet, "png"))
+
+
+def _absolute(spec: str) -> str:
+    kind, colon, place = spec.partition(":")
+    return f"{kind}:{os.path.abspath(place)}" if colon and kind in KINDS else os.path.abspath(spec)
+
+
+def _in_words(check: Check, total: int) -> str:
+    facts = check.facts
+    best = ", best so far" if check.is_best else ""
+    return (
+        f"step {check.step} of {total}: loss {facts.get('loss', float('nan')):.4f}; "
+        f"held out {facts['held_out_loss']:.4f} (style {facts['held_out_style']:.3f}, "
+        f"content {facts['held_out_content']:.3f}); {check.seconds:.0f} s, "
+        f"{check.pictures_per_second:.1f} pictures/s{best}"
+    )

@@ -1,0 +1,194 @@
+"""Paint a picture in the style of others in one pass of a trained network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cvtool.errors import UsageError
+from cvtool.images import fit_longer_side, resize
+from cvtool.models.loader import Model, load
+from cvtool.stylize import color
+from cvtool.stylize.instant.checkpoint import bundled_painter, read_checkpoint
+from cvtool.stylize.instant.network import Painter
+from cvtool.stylize.instant.options import WEAKEST
+from cvtool.stylize.instant.painting import painted
+from cvtool.stylize.instant.statistics import COLORS, ENCODER, LAYERS, STRIDE, Encoder, Statistics, mirrored, statistics
+from cvtool.stylize.instant.tiling import painted_by_tiles
+from cvtool.stylize.losses import Moments, mix_moments
+from cvtool.stylize.options import Colors, StylizeOptions
+from cvtool.stylize.pyramid import output_size
+from cvtool.stylize.style_files import StyleFile
+from cvtool.tensors import autocast, to_pixels, to_tensor
+
+Pixels = NDArray[np.float32]
+Style = Pixels | StyleFile
+
+MAX_STYLE_SCALE = 8.0
+"""The style picture is resized to this many times the result's size at most."""
+LARGEST_STYLE = 2048
+"""Longer side of a style that is looked at, in pixels: larger ones are taken at this size."""
+TILED_ABOVE, TILE = 2048, 1536
+"""Longer side above which a picture is painted part by part, and the side of the parts, in pixels."""
+
+
+@dataclass(frozen=True, eq=False)
+class InstantResult:
+    """A picture painted in one pass.
+
+    Attributes:
+        pixels: (H, W, 3) float32 in [0, 1].
+        options: as used, the weights of the styles with sum 1.
+        seconds: wall time.
+    """
+
+    pixels: Pixels
+    options: StylizeOptions
+    seconds: float
+
+
+class InstantPainter:
+    """A trained painter with the network that it reads with; statistics of styles are kept between pictures.
+
+    Args:
+        painter: e.g. of `checkpoint.read_checkpoint`.
+        model: efficientnet-lite0; its device is used.
+
+    Raises:
+        UsageError: another network.
+    """
+
+    def __init__(self, painter: Painter, model: Model) -> None:
+        if model.card.name != ENCODER:
+            raise UsageError(f"--instant reads with {ENCODER}, not with {model.card.name}. Leave --model out.")
+        self.painter = painter.to(model.device).to(memory_format=torch.channels_last).eval()
+        self.model = model
+        self.encoder = Encoder(model)
+        self._seen: dict[tuple[int, int, int], tuple[Pixels, dict[str, Moments]]] = {}
+
+    @torch.inference_mode()
+    def paint(self, content: Pixels, styles: Sequence[Style], options: StylizeOptions | None = None) -> InstantResult:
+        """Content (H, W, 3) and styles (h, w, 3), float32 in [0, 1], or style files → the content in the styles.
+
+        Of the options these count: ``strength``, ``size``, ``style_scale``, ``style_weights``, ``preserve_colors``,
+        ``precision``. The same arguments give the same bytes on a CPU.
+
+        Raises:
+            UsageError: values out of range, or a number of weights that is not the number of styles.
+            BadInputError: a style file of another network or other layers.
+        """
+        started = time.monotonic()
+        options = completed(options or StylizeOptions(), len(styles))
+        height, width = output_size(content.shape[0], content.shape[1], options.size)
+        final = resize(content, height, width) if content.shape[:2] != (height, width) else content
+        if options.strength == 0:
+            return InstantResult(final, options, time.monotonic() - started)
+        canvas = color.grey(final) if options.preserve_colors is Colors.luminance else final
+        longer = min(max(1, round(max(height, width) * options.style_scale)), LARGEST_STYLE)
+        several = [self._statistics(style, longer, final, options) for style in styles]
+        style = {
+            name: mix_moments([each[name] for each in several], options.style_weights) for name in (COLORS, *LAYERS)
+        }
+        pixels = self._paint(canvas, style, max(options.strength, WEAKEST), options.precision)
+        if options.preserve_colors is Colors.luminance:
+            pixels = color.with_luminance(final, color.luminance(pixels))
+        if options.strength < WEAKEST:
+            pixels = final + np.float32(options.strength / WEAKEST) * (pixels - final)
+        return InstantResult(pixels, options, time.monotonic() - started)
+
+    def _paint(self, canvas: Pixels, style: dict[str, Moments], strength: float, precision: str) -> Pixels:
+        device = self.model.device
+        content = _filled(to_tensor(canvas, device))
+        batched: Statistics = {name: Moments(*(part[None].to(device) for part in each)) for name, each in style.items()}
+        at = torch.tensor([strength], device=device)
+        whole = max(content.shape[2:]) <= TILED_ABOVE
+        with autocast(device, precision):
+            picture = (
+                painted(self.painter, self.encoder, content, batched, at)
+                if whole
+                else painted_by_tiles(self.painter, self.encoder, content, batched, at, TILE)
+            )
+        height, width = canvas.shape[:2]
+        return to_pixels(picture[..., :height, :width])
+
+    def _statistics(self, style: Style, longer: int, content: Pixels, options: StylizeOptions) -> dict[str, Moments]:
+        """Moments of one style at one size, without a batch."""
+        if isinstance(style, StyleFile):
+            return _of_file(style, self.model, longer)
+        key = (id(style), longer, 0 if options.preserve_colors is Colors.none else id(content))
+        if key not in self._seen:
+            self._seen = {key: (style, self._measured(style, longer, content, options)), **self._seen}
+            self._seen = dict([*self._seen.items()][:16])
+        return self._seen[key][1]
+
+    def _measured(self, style: Pixels, longer: int, content: Pixels, options: StylizeOptions) -> dict[str, Moments]:
+        small = resize(style, *fit_longer_side(style.shape[0], style.shape[1], longer))
+        if options.preserve_colors is Colors.luminance:
+            small = color.match_luminance(small, content)
+        elif options.preserve_colors is Colors.match:
+            small = color.match_colors(small, content)
+        with autocast(self.model.device, options.precision):
+            maps = self.encoder(_trimmed(to_tensor(small, self.model.device)))
+        return {name: Moments(each.mean[0], each.second[0]) for name, each in statistics(maps).items()}
+
+
+def load_painter(path: Path | None = None, device: torch.device | str = "cpu") -> InstantPainter:
+    """A painter of a checkpoint, or the one that comes with the install, with the network that it reads with.
+
+    Raises:
+        BadInputError: the file is no painter.
+        WeightsUnavailableError: this install has none.
+    """
+    checkpoint = read_checkpoint(bundled_painter() if path is None else path)
+    return InstantPainter(checkpoint.painter, load(ENCODER, device=device))
+
+
+def completed(options: StylizeOptions, styles: int) -> StylizeOptions:
+    """The options with weights of sum 1.
+
+    Raises:
+        UsageError: a value out of its range, no style, or a number of weights that is not the number of styles.
+    """
+    if not 0 <= options.strength <= 100:
+        raise UsageError(f"A strength of {options.strength:g} is not between 0 and 100.")
+    if not 0 < options.style_scale <= MAX_STYLE_SCALE:
+        raise UsageError(f"A style scale of {options.style_scale:g} is not above 0 and at most {MAX_STYLE_SCALE:g}.")
+    if styles < 1:
+        raise UsageError("No style picture. Give at least one.")
+    weights = options.style_weights or (1.0,) * styles
+    if len(weights) != styles:
+        raise UsageError(f"{len(weights)} style weights for {styles} styles. Give one for each.")
+    if sum(weights) <= 0:
+        raise UsageError("Style weights must have a sum above 0.")
+    return replace(options, style_weights=tuple(weight / sum(weights) for weight in weights))
+
+
+def _of_file(style: StyleFile, model: Model, longer: int) -> dict[str, Moments]:
+    """Moments of a style file, under the painter's names."""
+    if style.model != ENCODER or style.fingerprint != model.fingerprint or not set(LAYERS) <= set(style.layers):
+        raise UsageError(
+            f"A style file of {style.model} without {', '.join(LAYERS)} cannot be painted at once. Save it again with "
+            f"--model {ENCODER}, or leave --instant out."
+        )
+    *layers, colors = style.at(longer)
+    found = dict(zip(style.layers, layers, strict=True))
+    return {COLORS: colors, **{name: found[name] for name in LAYERS}}
+
+
+def _filled(x: Tensor) -> Tensor:
+    """(1, 3, H, W) continued to the right and below: the largest stride divides both sides, twice at least."""
+    down, right = (max(-side % STRIDE, 2 * STRIDE - side) for side in x.shape[2:])
+    return mirrored(x, (0, right, 0, down))
+
+
+def _trimmed(x: Tensor) -> Tensor:
+    """(1, 3, H, W) cut to multiples of the largest stride, or filled up where it is smaller than that."""
+    height, width = (side // STRIDE * STRIDE for side in x.shape[2:])
+    return _filled(x) if not height or not width else x[..., :height, :width]
