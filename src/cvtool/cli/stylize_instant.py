@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WITHOUT_EFFECT = (
     *("steps", "optimizer", "init", "tv", "budget", "recipe", "style_layers", "content_layers"),
     *("animate", "preview", "checkpoint", "resume", "tile", "max_memory", "mask", "content_mask_from_alpha", "sheet"),
+    *("model", "weights"),
 )
 """Parameters of ``cvtool stylize`` that have no meaning with ``--instant``."""
 

@@ -364,7 +364,7 @@ class Painter:
 
 
 def show_seconds(seconds: float) -> str:
-    """``40 s``, ``12 min`` or ``3.5 h``."""
+    """``40 s``, ``3.2 min`` or ``2.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"

@@ -75,8 +75,11 @@ for the graphs of tiles of several shapes one after the other. Measured, and rou
 SHARE = 0.8
 """Of the memory that is free now, this much is used without a limit."""
 
-LARGEST_TILE = 1536
-"""Pixels; larger tiles save less than a tenth of the halos' work."""
+LARGEST_TILE = 1024
+"""Pixels; larger tiles save little of the halos' work and lose more by memory that is fetched afresh at every step."""
+
+WHOLE = 1536
+"""Longer side in pixels up to which a picture that fits is worked on in one go; a larger one is no slower in tiles."""
 
 LEAST_TILE = 64
 """Pixels; smaller tiles are all halo."""
@@ -304,7 +307,7 @@ def choose_tile(
     *,
     tile: int | None = None,
 ) -> Fit:
-    """No tiles where that stays below the limit, else the largest that do.
+    """No tiles for what is not large and stays below the limit, else the largest that do.
 
     Args:
         job, needs: as for `estimate`.
@@ -317,13 +320,16 @@ def choose_tile(
         UsageError: nothing stays below the limit; says the least that would do.
     """
     whole = Fit(0, estimate(job, needs, 0, None, base))
-    if tile == 0 or (tile is None and whole.bytes <= limit.bytes):
+    fits = tile is None and whole.bytes <= limit.bytes
+    if tile == 0 or (fits and max(job.height, job.width) <= WHOLE):
         return _within(job, whole, limit, "Use --tile auto, " if tile == 0 else "")
     try:
         seen = field()
     except UsageError as error:
         if tile is not None:
             raise
+        if fits:
+            return whole
         reason = str(error).partition(" Use --tile off")[0]  # which would not help here
         raise UsageError(f"{_too_little(job, whole, limit)} {reason} {limit.advice} or lower --size.") from error
     if tile is not None:

@@ -143,17 +143,19 @@ def stylize(
 
         init = load_painter(device=model.device).paint(content, styles, options).pixels
     canvas, paints = prepare_colors(final, styles, options)
-    forecast = foresee(
-        canvas,
-        paints,
-        plan,
-        model,
-        options,
-        regions=len(regions),
-        anchor=anchor is not None,
-        checkpoint=keep is not None,
-    )
-    options = replace(options, tile=0 if forecast is None else forecast.tile)
+    forecast = None
+    if options.tile is None or options.max_memory is not None or foretold is not None:
+        forecast = foresee(
+            canvas,
+            paints,
+            plan,
+            model,
+            options,
+            regions=len(regions),
+            anchor=anchor is not None,
+            checkpoint=keep is not None,
+        )
+    options = replace(options, tile=forecast.tile if forecast is not None else options.tile or 0)
     if forecast is not None and foretold is not None:
         foretold(forecast)
     objectives = Objectives(canvas, paints, regions, anchor, book or StyleBook(), model, options, recipe)

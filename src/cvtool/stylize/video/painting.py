@@ -16,6 +16,7 @@ from cvtool.images import resize, visible_colors
 from cvtool.models.loader import Model
 from cvtool.progress import Stop
 from cvtool.stylize import color
+from cvtool.stylize.memory import LARGEST_TILE, WHOLE
 from cvtool.stylize.objective import Anchor
 from cvtool.stylize.options import Colors, StylizeOptions
 from cvtool.stylize.preparation import FADE_BELOW, recolored
@@ -171,7 +172,10 @@ class _ShotPainter:
         return (*(0,) * (scales - 1), self.job.video.frame_steps)
 
     def _stylize(self, canvas: Pixels, options: StylizeOptions, **more: Any) -> StylizeResult:
-        options = replace(options, size=max(canvas.shape[:2]))
+        longer = max(canvas.shape[:2])
+        # By the size alone: what memory is free now must not decide what a frame looks like.
+        tile = (LARGEST_TILE if longer > WHOLE else 0) if options.tile is None else options.tile
+        options = replace(options, size=longer, tile=tile)
         return stylize(canvas, self.styles, self.model, options, book=self.book, stop=self.stop, **more)
 
 
