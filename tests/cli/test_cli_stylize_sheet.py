@@ -29,7 +29,6 @@ from cvtool.cli.stylize_sheet import (
     parse_strengths,
     plan_finals,
     plan_sheets,
-    refuse_beside,
 )
 from cvtool.errors import CvtoolError, Interrupted, UsageError
 from cvtool.images import flatten, read_picture
@@ -281,12 +280,6 @@ def test_wrong_usage_ends_before_any_work(draft, service: Service, words: list[s
     assert isinstance(done.error, UsageError)
     assert re.search(message, str(done.error))
     assert service.calls == done.out == []
-
-
-def test_options_that_do_not_go_together() -> None:
-    refuse_beside("--sheet", {"--animate": None, "--resume": None, "--mask": [], "--video": False})
-    with pytest.raises(UsageError, match=r"--mask does not go with --sheet"):
-        refuse_beside("--sheet", {"--animate": None, "--mask": ["a=b"]})
 
 
 def test_strengths_once_each_in_their_order() -> None:

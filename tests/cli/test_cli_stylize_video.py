@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Any
 
 import av
 import numpy as np
@@ -16,11 +16,10 @@ import typer
 from helpers import save
 from PIL import Image
 
-from cvtool.cli import stylize_video
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import expand
 from cvtool.cli.stylize_inputs import Styles
-from cvtool.cli.stylize_video import ClipPainter, plan_clips, refuse_picture_options
+from cvtool.cli.stylize_video import ClipPainter, plan_clips
 from cvtool.clips import open_clip
 from cvtool.errors import BadInputError, CvtoolError, Interrupted, UsageError
 from cvtool.stylize.options import StylizeOptions
@@ -231,22 +230,6 @@ def test_outputs_that_cannot_be(here: Path, clips: list[str], output: str | None
         plan_clips(clips, output=output, inputs=[here / "wave.png"], json=False)
 
 
-def test_options_of_pictures_are_refused() -> None:
-    app = typer.Typer()
-
-    @app.command()
-    def stylize(
-        context: typer.Context,
-        bits: Annotated[str, typer.Option("--bits")] = "8",
-        size: Annotated[int, typer.Option("--size")] = 512,
-    ) -> None:
-        refuse_picture_options(context)
-
-    app(["--size", "3"], standalone_mode=False)
-    with pytest.raises(UsageError, match="--bits is for pictures"):
-        app(["--bits", "16"], standalone_mode=False)
-
-
 def test_the_module_is_quick_to_import() -> None:
     """``--help`` must import neither torch nor what reads clips."""
     import subprocess
@@ -255,4 +238,3 @@ def test_the_module_is_quick_to_import() -> None:
     code = "import sys, cvtool.cli.stylize_video; print([m for m in ('torch', 'av', 'cv2') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert stylize_video.FOR_PICTURES

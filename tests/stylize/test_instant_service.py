@@ -133,7 +133,7 @@ def test_luminance_keeps_the_contents_chroma(painter: InstantPainter) -> None:
         ({"strength": 101}, 1, "strength"),
         ({"style_scale": 0}, 1, "style scale"),
         ({"style_weights": (1.0,)}, 2, "weights"),
-        ({"style_weights": (0.0, 0.0)}, 2, "sum above 0"),
+        ({"style_weights": (0.0, 0.0)}, 2, "above 0"),
         ({}, 0, "No style"),
     ],
 )

@@ -16,10 +16,11 @@ from cvtool.cli.options import Format, finite, parse_list, parse_seconds
 from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
 from cvtool.cli.repeat import given_names
 from cvtool.cli.stylize_inputs import Styles, contents_and_styles, mask_pairs, one_file, weights_per_picture
-from cvtool.cli.stylize_instant import Instant, refuse_without_effect
+from cvtool.cli.stylize_instant import Instant
+from cvtool.cli.stylize_modes import refuse_beside
 from cvtool.cli.stylize_painter import Extras, Painter
-from cvtool.cli.stylize_sheet import parse_strengths, plan_finals, plan_sheets, refuse_beside
-from cvtool.cli.stylize_video import ClipPainter, parse_rate, plan_clips, refuse_picture_options
+from cvtool.cli.stylize_sheet import parse_strengths, plan_finals, plan_sheets
+from cvtool.cli.stylize_video import ClipPainter, parse_rate, plan_clips
 from cvtool.cli.stylize_watch import plan_watch, watch_folder
 from cvtool.cli.watching import FolderWatch
 from cvtool.errors import UsageError
@@ -92,25 +93,8 @@ def stylize(
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     arguments = [] if content is None else [content, *(more or [])]
-    elsewhere: dict[str, object] = {
-        "--animate": animate,
-        "--preview": preview,
-        "--checkpoint": checkpoint,
-        "--resume": resume,
-    }
-    elsewhere |= {"--mask": mask, "--content-mask-from-alpha": content_mask_from_alpha, "--save-style": save_style}
-    if instant:
-        refuse_without_effect(given_names(context))
-    elif painter is not None:
-        raise UsageError("--painter is for --instant. Leave it out, or add --instant.")
-    if video:
-        refuse_picture_options(context)
-    elif sheet is not None:
-        refuse_beside("--sheet", {**elsewhere, "--watch": watch, "--style-weight": style_weight})
-    elif strengths is not None:
-        raise UsageError("--strengths is for the drafts of a --sheet. Add --sheet FILE, or give one --strength.")
+    refuse_beside(given_names(context))
     if watch is not None:
-        refuse_beside("--watch", {**elsewhere, "--recursive": recursive})
         if style and arguments:
             raise UsageError("With --watch, the contents are what appears in its folder: give styles only.")
         content_words: Sequence[str] = []

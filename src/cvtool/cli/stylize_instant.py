@@ -7,24 +7,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvtool.errors import UsageError
-
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from cvtool.stylize.instant.service import InstantPainter, Style
+    from cvtool.stylize.instant.service import InstantPainter
     from cvtool.stylize.options import StylizeOptions
     from cvtool.stylize.service import StylizeResult
-
-WITHOUT_EFFECT = (
-    *("steps", "optimizer", "init", "tv", "budget", "recipe", "style_layers", "content_layers"),
-    *("animate", "preview", "checkpoint", "resume", "tile", "max_memory", "mask", "content_mask_from_alpha", "sheet"),
-    *("model", "weights"),
-)
-"""Parameters of ``cvtool stylize`` that have no meaning with ``--instant``."""
+    from cvtool.stylize.styles import Style
 
 
 @dataclass(frozen=True)
@@ -54,14 +46,3 @@ class Instant:
         height, width = found.pixels.shape[:2]
         nan = float("nan")
         return StylizeResult(found.pixels, found.options, ((height, width, 0),), nan, nan, nan, "steps", found.seconds)
-
-
-def refuse_without_effect(given: Container[str]) -> None:
-    """Refuse parameters among those `given` that have no meaning with ``--instant``.
-
-    Raises:
-        UsageError: names the first of them.
-    """
-    for name in WITHOUT_EFFECT:
-        if name in given:
-            raise UsageError(f"--{name.replace('_', '-')} has no effect with --instant. Leave one of them out.")

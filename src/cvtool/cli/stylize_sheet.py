@@ -70,21 +70,6 @@ def parse_strengths(text: str, option: str = "--strengths") -> tuple[float, ...]
     return tuple(dict.fromkeys(strengths))
 
 
-def refuse_beside(option: str, given: Mapping[str, object]) -> None:
-    """What makes no sense together with `option`.
-
-    Args:
-        option: e.g. ``--sheet``.
-        given: other option → its value; None, False and empty lists mean that it was not given.
-
-    Raises:
-        UsageError: one of them was given.
-    """
-    other = next((name for name, value in given.items() if value not in (None, False, [], ())), None)
-    if other is not None:
-        raise UsageError(f"{other} does not go with {option}. Leave one of them out.")
-
-
 def plan_sheets(
     contents: Sequence[Input], sheet: str, *, styles: int, columns: int, size: int, inputs: Sequence[Path]
 ) -> list[Destination]:

@@ -19,7 +19,7 @@ from cvtool.cli.inputs import STDIN
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.measure import peak_memory_mb
 from cvtool.cli.outputs import check_writable, make_folder, result_name
-from cvtool.cli.repeat import command_line, given_names
+from cvtool.cli.repeat import command_line
 from cvtool.cli.stylize_inputs import Styles
 from cvtool.errors import BadInputError, CvtoolError, Interrupted, UsageError
 from cvtool.stylize.options import StylizeOptions
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
     from cvtool.clips import Clip
     from cvtool.models.loader import Model
     from cvtool.stylize.video.service import ClipResult, Job
-
-FOR_PICTURES = (
-    *("budget", "animate", "preview", "checkpoint", "bits", "format", "recursive"),
-    *("mask", "content_mask_from_alpha", "strengths", "sheet", "sheet_size", "instant", "watch"),
-    *("keep_profile", "save_style"),
-)
-"""Options that say something about one picture; with ``--video`` they are refused rather than ignored."""
 
 MAX_RATE = 1000
 """Frames per second; more is a slip of the hand."""
@@ -55,18 +48,6 @@ class ClipOutput:
     def name(self) -> str:
         """What the user sees."""
         return str(self.given)
-
-
-def refuse_picture_options(context: typer.Context) -> None:
-    """Refuse options of the command that were given but mean nothing for a clip.
-
-    Raises:
-        UsageError: names the first of them.
-    """
-    given = given_names(context)
-    for name in FOR_PICTURES:
-        if name in given:
-            raise UsageError(f"--{name.replace('_', '-')} is for pictures. Leave it out, or --video.")
 
 
 def parse_rate(text: str | None) -> Fraction | None:

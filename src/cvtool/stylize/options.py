@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from cvtool.errors import UsageError
+
+MAX_STYLE_SCALE = 8.0
+"""The style picture is resized to this many times the result's size at most."""
+
 
 class Optimizer(str, Enum):
     """How the picture follows its gradient."""
@@ -81,6 +86,26 @@ class StylizeOptions:
     scales: int | None = None
     tile: int | None = None
     max_memory: int | None = None
+
+
+def shares_of(options: StylizeOptions, styles: int) -> tuple[float, ...]:
+    """The weights of so many styles, with sum 1.
+
+    Raises:
+        UsageError: no style, not one weight for each, or a strength, scale or weights out of range.
+    """
+    if not 0 <= options.strength <= 100:
+        raise UsageError(f"A strength of {options.strength:g} is not between 0 and 100.")
+    if not 0 < options.style_scale <= MAX_STYLE_SCALE:
+        raise UsageError(f"A style scale of {options.style_scale:g} is not above 0 and at most {MAX_STYLE_SCALE:g}.")
+    if styles < 1:
+        raise UsageError("No style picture. Give at least one.")
+    weights = options.style_weights or (1.0,) * styles
+    if sum(weights) <= 0:
+        raise UsageError("The sum of the style weights must be above 0.")
+    if len(weights) != styles:
+        raise UsageError(f"{len(weights)} style weights for {styles} styles. Give one for each.")
+    return tuple(weight / sum(weights) for weight in weights)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from cvtool.progress import Progress, Stop, never, silent
 from cvtool.stylize import color
 from cvtool.stylize.extractor import Extractor
 from cvtool.stylize.objective import Anchor, Region
-from cvtool.stylize.options import Colors, Init, Optimizer, StylizeOptions
+from cvtool.stylize.options import Colors, Init, Optimizer, StylizeOptions, shares_of
 from cvtool.stylize.planning import Forecast, foresee
 from cvtool.stylize.preparation import (
     FADE_BELOW,
@@ -44,9 +44,6 @@ from cvtool.stylize.styles import (
 from cvtool.tensors import choose_dtype, to_pixels
 
 Pixels = NDArray[np.float32]
-
-MAX_STYLE_SCALE = 8.0
-"""The style picture is resized to this many times the result's size at most."""
 
 STYLE_TILE = 1024
 """Side of the tiles, in pixels, on which a style is looked at whose moments are kept."""
@@ -211,16 +208,7 @@ def resolve(options: StylizeOptions, model: Model, styles: int) -> StylizeOption
         UsageError: a value out of its range, no style, or a number of weights that is not the number of styles.
     """
     recipe = RECIPES[options.recipe]
-    if not 0 <= options.strength <= 100:
-        raise UsageError(f"A strength of {options.strength:g} is not between 0 and 100.")
-    if not 0 < options.style_scale <= MAX_STYLE_SCALE:
-        raise UsageError(f"A style scale of {options.style_scale:g} is not above 0 and at most {MAX_STYLE_SCALE:g}.")
-    if styles < 1:
-        raise UsageError("No style picture. Give at least one.")
-    if options.style_weights and sum(options.style_weights) <= 0:
-        raise UsageError("The sum of the style weights must be above 0.")
-    if options.style_weights and len(options.style_weights) != styles:
-        raise UsageError(f"{len(options.style_weights)} style weights for {styles} styles. Give one for each.")
+    weights = shares_of(options, styles)
     style_layers, content_layers = options.style_layers, options.content_layers
     if not style_layers or not content_layers:
         automatic: tuple[tuple[str, ...], tuple[str, ...]]
@@ -235,13 +223,12 @@ def resolve(options: StylizeOptions, model: Model, styles: int) -> StylizeOption
     optimizer = options.optimizer or recipe.optimizer
     if optimizer is Optimizer.lbfgs and choose_dtype(model.device, options.precision) == torch.float16:
         raise UsageError("L-BFGS cannot search along lines in fp16. Use --optimizer adam, or --precision fp32 or bf16.")
-    weights = options.style_weights or (1.0,) * styles
     return replace(
         options,
         style_layers=style_layers,
         content_layers=content_layers,
         optimizer=optimizer,
-        style_weights=tuple(weight / sum(weights) for weight in weights),
+        style_weights=weights,
         tv=recipe.tv if options.tv is None else options.tv,
         init=options.init or recipe.init,
     )

@@ -23,16 +23,14 @@ from cvtool.stylize.instant.painting import painted
 from cvtool.stylize.instant.statistics import COLORS, ENCODER, LAYERS, STRIDE, Encoder, Statistics, mirrored, statistics
 from cvtool.stylize.instant.tiling import painted_by_tiles
 from cvtool.stylize.losses import Moments, mix_moments
-from cvtool.stylize.options import Colors, StylizeOptions
+from cvtool.stylize.options import Colors, StylizeOptions, shares_of
 from cvtool.stylize.pyramid import output_size
 from cvtool.stylize.style_files import StyleFile
+from cvtool.stylize.styles import Style
 from cvtool.tensors import autocast, to_pixels, to_tensor
 
 Pixels = NDArray[np.float32]
-Style = Pixels | StyleFile
 
-MAX_STYLE_SCALE = 8.0
-"""The style picture is resized to this many times the result's size at most."""
 LARGEST_STYLE = 2048
 """Longer side of a style that is looked at, in pixels: larger ones are taken at this size."""
 TILED_ABOVE, TILE = 2048, 1536
@@ -85,7 +83,8 @@ class InstantPainter:
             BadInputError: a style file of another network or other layers.
         """
         started = time.monotonic()
-        options = completed(options or StylizeOptions(), len(styles))
+        options = options or StylizeOptions()
+        options = replace(options, style_weights=shares_of(options, len(styles)))
         height, width = output_size(content.shape[0], content.shape[1], options.size)
         final = resize(content, height, width) if content.shape[:2] != (height, width) else content
         if options.strength == 0:
@@ -148,26 +147,6 @@ def load_painter(path: Path | None = None, device: torch.device | str = "cpu") -
     """
     checkpoint = read_checkpoint(bundled_painter() if path is None else path)
     return InstantPainter(checkpoint.painter, load(ENCODER, device=device))
-
-
-def completed(options: StylizeOptions, styles: int) -> StylizeOptions:
-    """The options with weights of sum 1.
-
-    Raises:
-        UsageError: a value out of its range, no style, or a number of weights that is not the number of styles.
-    """
-    if not 0 <= options.strength <= 100:
-        raise UsageError(f"A strength of {options.strength:g} is not between 0 and 100.")
-    if not 0 < options.style_scale <= MAX_STYLE_SCALE:
-        raise UsageError(f"A style scale of {options.style_scale:g} is not above 0 and at most {MAX_STYLE_SCALE:g}.")
-    if styles < 1:
-        raise UsageError("No style picture. Give at least one.")
-    weights = options.style_weights or (1.0,) * styles
-    if len(weights) != styles:
-        raise UsageError(f"{len(weights)} style weights for {styles} styles. Give one for each.")
-    if sum(weights) <= 0:
-        raise UsageError("Style weights must have a sum above 0.")
-    return replace(options, style_weights=tuple(weight / sum(weights) for weight in weights))
 
 
 def _of_file(style: StyleFile, model: Model, longer: int) -> dict[str, Moments]:

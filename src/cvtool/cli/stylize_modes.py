@@ -1,0 +1,52 @@
+"""The ways to run ``cvtool stylize`` besides painting a picture, and the options that mean nothing there."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from cvtool.errors import UsageError
+
+_OF_ONE_RUN = ("animate", "preview", "checkpoint", "resume", "mask", "content_mask_from_alpha", "save_style")
+
+NOT_WITH: dict[str, tuple[str, ...]] = {
+    "video": (
+        *("budget", "animate", "preview", "checkpoint", "bits", "format", "recursive", "keep_profile"),
+        *("mask", "content_mask_from_alpha", "save_style", "strengths", "sheet", "sheet_size", "watch", "instant"),
+    ),
+    "sheet": (*_OF_ONE_RUN, "style_weight", "watch", "instant"),
+    "watch": (*_OF_ONE_RUN, "recursive"),
+    "instant": (
+        *("steps", "optimizer", "init", "tv", "budget", "recipe", "style_layers", "content_layers", "model", "weights"),
+        *("animate", "preview", "checkpoint", "resume", "tile", "max_memory", "mask", "content_mask_from_alpha"),
+    ),
+}
+"""Mode → parameters that would have no effect there, so that giving them is a mistake."""
+
+ONLY_WITH: dict[str, str] = {
+    **dict.fromkeys(("frame_steps", "steadiness", "fps", "jobs"), "video"),
+    **dict.fromkeys(("strengths", "sheet_size"), "sheet"),
+    "painter": "instant",
+}
+"""Parameter → the mode without which it has no effect."""
+
+
+def refuse_beside(given: Container[str]) -> None:
+    """Refuse options that have no effect, rather than ignore them.
+
+    Args:
+        given: names of all parameters that were given.
+
+    Raises:
+        UsageError: names the first of them, and what it does not go with or what it needs.
+    """
+    for mode, names in NOT_WITH.items():
+        other = next((name for name in names if mode in given and name in given), None)
+        if other is not None:
+            raise UsageError(f"{_option(other)} does not go with {_option(mode)}. Leave one of them out.")
+    for name, mode in ONLY_WITH.items():
+        if name in given and mode not in given:
+            raise UsageError(f"{_option(name)} is for {_option(mode)} only. Leave it out, or give both.")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
