@@ -15,7 +15,7 @@ from cvtool.cli.caption_data import checked, complete_features
 from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.repeat import command_line
-from cvtool.cli.runs import check_same, plain
+from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -119,13 +119,8 @@ class _Run:
         self.template = checkpoint
         checkpoint.captioner.requires_grad_(True)
         trainer = self._trainer(checkpoint, training, development)
-        if resume and (state := self.run.load_state()) is not None:
-            try:
-                trainer.load_state(state)
-            except (KeyError, TypeError, ValueError, RuntimeError) as error:
-                raise BadInputError(
-                    f"'{self.run.path}': its state does not fit this run. Start again with --overwrite."
-                ) from error
+        if resume:
+            restore(trainer, self.run)
         tokens = training.tokens
         self.console.say(
             f"{len(training)} pictures, {tokens} words to learn from, {len(checkpoint.vocabulary)} in the vocabulary; "

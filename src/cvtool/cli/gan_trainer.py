@@ -16,8 +16,8 @@ from cvtool.cli.gan_data import absolute, checked
 from cvtool.cli.gan_page import REPORT, clear, write_grid, write_page
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.repeat import command_line
-from cvtool.cli.runs import check_same, plain
-from cvtool.errors import BadInputError, Interrupted
+from cvtool.cli.runs import check_same, plain, restore
+from cvtool.errors import Interrupted
 from cvtool.gan.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from cvtool.gan.features import default_features, feature_model
 from cvtool.gan.options import Arch, Augment, NetworkOptions, TrainOptions, completed
@@ -101,13 +101,8 @@ class _Run:
 
     def go(self, resume: bool) -> None:
         trainer = self.trainer
-        if resume and (state := self.run.load_state()) is not None:
-            try:
-                trainer.load_state(state)
-            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-                raise BadInputError(
-                    f"'{self.run.path}': its state does not fit this run. Start again with --overwrite."
-                ) from error
+        if resume:
+            restore(trainer, self.run)
         self._introduce()
 
         def on_step() -> None:

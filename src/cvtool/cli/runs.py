@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from cvtool.errors import UsageError
+from cvtool.errors import BadInputError, UsageError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+    from cvtool.training import RunDirectory
 
 
 def plain(request: DataclassInstance, *, without: Iterable[str]) -> dict[str, Any]:
@@ -20,6 +22,28 @@ def plain(request: DataclassInstance, *, without: Iterable[str]) -> dict[str, An
     for name in without:
         del found[name]
     return found
+
+
+class Stateful(Protocol):
+    """What can go on from a state."""
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
+def restore(trainer: Stateful, run: RunDirectory) -> None:
+    """Let `trainer` go on from the state in the directory, if there is one.
+
+    Raises:
+        BadInputError: the state is of something else.
+    """
+    state = run.load_state()
+    if state is None:
+        return
+    try:
+        trainer.load_state(state)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise BadInputError(f"'{run.path}': its state does not fit this run. Start again with --overwrite.") from error
 
 
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

@@ -15,9 +15,9 @@ from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.outputs import make_folder
 from cvtool.cli.repeat import command_line
-from cvtool.cli.runs import check_same, plain
+from cvtool.cli.runs import check_same, plain, restore
 from cvtool.cli.stylize_train_instant import NAME
-from cvtool.errors import BadInputError, Interrupted
+from cvtool.errors import Interrupted
 from cvtool.files import sha256_of, write_atomically
 from cvtool.grids import contact_sheet
 from cvtool.images import encode_picture
@@ -124,13 +124,8 @@ class _Run:
 
     def go(self, resume: bool) -> None:
         trainer = self.trainer
-        if resume and (state := self.run.load_state()) is not None:
-            try:
-                trainer.load_state(state)
-            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-                raise BadInputError(
-                    f"'{self.run.path}': its state does not fit this run. Start again with --overwrite."
-                ) from error
+        if resume:
+            restore(trainer, self.run)
         self._introduce()
 
         def on_step() -> None:
