@@ -17,6 +17,7 @@ from cvtool.clip_writing import check_clip_output, write_clip
 from cvtool.clips import Clip, Kind, open_clip, read_frames
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.images import Picture
+from cvtool.provenance import Provenance, read_provenance
 
 NTSC = Fraction(24000, 1001)
 
@@ -427,6 +428,16 @@ def test_bytes_are_the_same_every_time(tmp_path: Path) -> None:
         for path in both:
             write_clip(path, read_frames(clip), clip, note="same")
         assert both[0].read_bytes() == both[1].read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".mov", ".mkv", ".gif"])
+def test_what_made_a_clip_can_be_read_back(tmp_path: Path, suffix: str) -> None:
+    clip = open_clip(make_video(tmp_path / "in.mp4", [smooth(n) for n in range(3)]))
+    made = Provenance("stylize", "1.0", "cvtool stylize 'ü.mp4' --video", {}, ({"path": "a", "sha256": "0"},))
+    write_clip(tmp_path / f"out{suffix}", read_frames(clip), clip, note=made.to_json())
+    assert read_provenance(tmp_path / f"out{suffix}") == made
+    with pytest.raises(BadInputError, match="neither a picture nor a checkpoint"):
+        read_provenance(tmp_path / "in.mp4")
 
 
 def test_the_note_is_kept_as_a_comment(tmp_path: Path) -> None:

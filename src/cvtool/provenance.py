@@ -20,7 +20,7 @@ from typing import Any
 from PIL import UnidentifiedImageError
 
 from cvtool.codecs import notes
-from cvtool.codecs.quiet import no_warnings
+from cvtool.codecs.quiet import no_stderr, no_warnings
 from cvtool.errors import BadInputError
 from cvtool.files import opened_input, read_input, sha256_of, shown
 
@@ -94,14 +94,14 @@ class Provenance:
 
 
 def read_provenance(path: str | Path) -> Provenance:
-    """The provenance inside a picture (PNG, JPEG, WebP, TIFF) or a ``.safetensors`` checkpoint that cvtool wrote.
+    """The provenance inside a picture, a clip or a ``.safetensors`` checkpoint that cvtool wrote.
 
     Raises:
         BadInputError: the file cannot be read, carries no provenance, or a broken one.
     """
     note = _checkpoint_note(path) if _is_safetensors(path) else _picture_note(path)
     if note is None:
-        raise BadInputError(f"'{shown(path)}' carries no provenance. Give a picture or checkpoint made by cvtool.")
+        raise BadInputError(f"'{shown(path)}' carries no provenance. Give something that cvtool made.")
     return Provenance.from_json(note, str(path))
 
 
@@ -129,10 +129,26 @@ def _picture_note(path: str | Path) -> str | None:
         with no_warnings:
             return notes.read_note(data)
     except UnidentifiedImageError as error:
+        note = _clip_note(path)
+        if note is not None:
+            return note
         message = f"'{shown(path)}' is neither a picture nor a checkpoint. Give one made by cvtool."
         raise BadInputError(message) from error
     except Exception as error:  # decoders raise whatever they please on hostile bytes; the user needs one line
         raise BadInputError(f"'{shown(path)}' is truncated or broken. Fetch or save it again.") from error
+
+
+def _clip_note(path: str | Path) -> str | None:
+    """The comment of a video, if it is a record."""
+    import av
+
+    try:
+        with no_stderr, av.open(str(path)) as container:
+            tags = {name.casefold(): text for name, text in container.metadata.items()}  # Matroska has capitals
+    except Exception:  # as above; here it only means that there is none
+        return None
+    comment = str(tags.get("comment", ""))
+    return comment if comment.startswith("{") else None  # else a camera's, or another program's
 
 
 class _MalformedError(Exception):

@@ -26,7 +26,7 @@ def info(
         list[str],
         typer.Argument(
             metavar="FILE",
-            help="Pictures, checkpoints or run directories that cvtool wrote; '-' reads one file from stdin.",
+            help="Pictures, clips, checkpoints or run directories that cvtool wrote; '-' reads one file from stdin.",
         ),
     ],
     json: options.Json = False,
@@ -34,7 +34,7 @@ def info(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what made a picture, a checkpoint or a run.
+    """Show what made a picture, a clip, a checkpoint or a run.
 
     Its inputs, options and versions, and the command line that makes it again.
     """

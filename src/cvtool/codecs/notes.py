@@ -1,4 +1,4 @@
-"""A text inside a picture file: PNG's ``iTXt`` chunk with the key ``cvtool``, EXIF's UserComment elsewhere."""
+"""A text inside a picture file: PNG's ``iTXt`` chunk with the key ``cvtool``, GIF's comment, EXIF's UserComment."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ def read_note(data: bytes) -> str | None:
         check_size(*image.size)
         if image.format == "PNG":
             return _png_text(image)
+        if image.format == "GIF":
+            comment = image.info.get("comment")
+            return comment.decode("utf-8", "replace") if isinstance(comment, bytes) and comment[:1] == b"{" else None
         exif = image.getexif()
         comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT)
         return _decoded(comment, exif.endian) if isinstance(comment, bytes) else None

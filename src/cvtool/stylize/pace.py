@@ -20,8 +20,9 @@ from cvtool.stylize.tiles import outer_pixels, plan_tiles
 SHARE = 0.02
 """The probe takes this part of the whole work at most."""
 
-SMALLEST, LARGEST = 128, 768
-"""Sides of the pieces in pixels: doubled while the share allows. Small ones fit into caches and flatter."""
+SMALLEST, LARGEST = 128, 1024
+"""Sides of the pieces in pixels: doubled while the share allows. Small ones fit into caches and into memory that the
+allocator keeps, and flatter."""
 
 REPEATS = 2
 

@@ -30,6 +30,9 @@ ROUGH = 8e3
 SMALL = 1.5e6
 """Pixels up to which nothing is measured unless memory is short: it would take longer than it tells."""
 
+SAMPLE = 2048
+"""Longer side of the picture in pixels whose pieces are timed."""
+
 LINE_SEARCH = 1.25
 """How often a step of L-BFGS evaluates the loss, on average."""
 
@@ -105,6 +108,6 @@ def foresee(
     if options.budget is None:
         searches = LINE_SEARCH if options.optimizer is Optimizer.lbfgs else 1.0
         work = work_of(plan, fit.tile, seeing.field if fit.tile else None, recipe.margin, shapes, searches)
-        piece = to_tensor(resize(canvas, *fit_longer_side(height, width, min(max(height, width), 1024))), model.device)
-        seconds = work.seconds(measure_pace(seeing, piece, work))
+        sample = resize(canvas, *fit_longer_side(height, width, min(max(height, width), SAMPLE)))
+        seconds = work.seconds(measure_pace(seeing, to_tensor(sample, model.device), work))
     return Forecast(fit.tile, fit.bytes, seconds)
