@@ -34,7 +34,7 @@ def info(
     verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
-    """Show what made a picture, a clip, a checkpoint or a run.
+    """Show what made a picture, clip, checkpoint or run.
 
     Its inputs, options and versions, and the command line that makes it again.
     """
