@@ -31,11 +31,12 @@ def redirected(gradient: Tensor, x: Tensor, ceiling: float) -> Tensor:
     Examples (the first dimension) through which the true gradient is 0 get the gradient of the identity instead, but
     for what would push values further below 0 or above the ceiling. `gradient` is that of a loss that is followed down.
     """
-    below, above = x < 0, x > ceiling
-    true = gradient.masked_fill(below | above, 0)
-    rescued = gradient.masked_fill((below & (gradient > 0)) | (above & (gradient < 0)), 0)
-    dead = (true.flatten(1) == 0).all(1)
-    return torch.where(dead.view(-1, *[1] * (x.ndim - 1)), rescued, true)
+    true = gradient * ((x >= 0) & (x <= ceiling))
+    dead = true.flatten(1).abs().amax(1) == 0
+    if not bool(dead.any()):  # nearly always; what follows is as long again
+        return true
+    worse = ((x < 0) & (gradient > 0)) | ((x > ceiling) & (gradient < 0))
+    return torch.where(dead.view(-1, *[1] * (x.ndim - 1)), gradient.masked_fill(worse, 0), true)
 
 
 class Rerouted(TorchFunctionMode):

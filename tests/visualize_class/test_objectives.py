@@ -153,3 +153,13 @@ def test_each_picture_has_statistics_of_its_own(small: Model) -> None:
     one = question(small, Target(index=0))
     apart = [float(one.look(x[rows], strangeness=True).strangeness) for rows in ([0, 2], [1, 3])]
     assert float(together) == pytest.approx(sum(apart) / 2, rel=1e-4)
+
+
+def test_the_moments_have_the_gradients_of_what_they_compute() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 7, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    center = torch.randn(5, generator=generator, dtype=torch.float64)
+    mean, square = statistics._Moments.apply(x, center)
+    torch.testing.assert_close(mean, x.mean((0, 2)) - center)
+    torch.testing.assert_close(square, (x - center).square().mean((0, 2)))
+    assert torch.autograd.gradcheck(lambda each: statistics._Moments.apply(each, center), x)

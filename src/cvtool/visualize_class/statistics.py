@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -86,7 +88,28 @@ def distance(output: Tensor, normal: Statistics, count: int) -> Tensor:
     channels = output.shape[1]
     # Channels last, as the network computes on a CPU: sums over rows are quick, torch.var_mean is not.
     places = output.float().permute(0, 2, 3, 1).reshape(-1, count, output[0, 0].numel(), channels)
-    unusual = (places - normal.mean) / normal.deviation
-    shift = unusual.mean((0, 2))
-    stretch = (unusual.square().mean((0, 2)) - shift.square()).clamp_min(1e-8).sqrt() - 1
+    moved, power = _Moments.apply(places, normal.mean)
+    shift = moved / normal.deviation
+    stretch = (power / normal.deviation.square() - shift.square()).clamp_min(1e-8).sqrt() - 1
     return (shift.square().clamp_max(FARTHEST) + stretch.square().clamp_max(FARTHEST)).mean()
+
+
+class _Moments(torch.autograd.Function):
+    """x (k, N, places, C), center (C,) → means over k and places of x - center and of its square, each (N, C).
+
+    Written out because autograd would go over the layers' outputs, the largest tensors there are, four times as often.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, center: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        offset = x - center
+        ctx.save_for_backward(offset)
+        return offset.mean((0, 2)), offset.square().mean((0, 2))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """d mean = 1 / n, d square = 2 · (x - center) / n."""
+        (offset,) = ctx.saved_tensors
+        of_mean, of_square = (each[:, None] / (offset.shape[0] * offset.shape[2]) for each in gradients)
+        return torch.addcmul(of_mean, offset, 2 * of_square), None
