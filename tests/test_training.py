@@ -73,10 +73,10 @@ def test_without_a_state_everything_starts_again(run: RunDirectory) -> None:
 
 
 def test_what_is_there_is_refused(run: RunDirectory, tmp_path: Path) -> None:
-    before = {path.name: path.read_bytes() for path in run.path.iterdir()}
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match=r"not empty.*--resume.*--overwrite"):
         RunDirectory.create(run.path)
-    assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
+    assert {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()} == before
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
     with pytest.raises(UsageError, match="not empty"):

@@ -5,6 +5,7 @@
         last.safetensors   the weights now, with everything needed to use them
         best.safetensors   the weights that measured best
         state.pt           weights, optimiser and position: what --resume reads (tensors and numbers, no code)
+        tensorboard/       the metrics once more, where TensorBoard is installed
 
 Every file is written whole or not at all. The state says how many lines of metrics belong to it, so a run that was
 killed between two files goes on from the state alone.
@@ -26,6 +27,7 @@ from typing import Any
 import torch
 
 from cvtool.errors import BadInputError, CvtoolError, UsageError
+from cvtool.event_files import EventFiles
 from cvtool.files import read_input, write_atomically, write_error
 
 CONFIG, METRICS, LAST, BEST, STATE = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt"
@@ -46,6 +48,10 @@ class RunDirectory:
     path: Path
     lines: int = 0
     _saved: float = field(default_factory=time.monotonic)
+    _events: EventFiles = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._events = EventFiles(self.path)
 
     @classmethod
     def create(cls, path: Path, *, overwrite: bool = False) -> RunDirectory:
@@ -66,6 +72,7 @@ class RunDirectory:
         with run.locked():
             for name in (STATE, METRICS, CONFIG, LAST, BEST):
                 (path / name).unlink(missing_ok=True)
+            run._events.restart([])
         return run
 
     @classmethod
@@ -134,6 +141,7 @@ class RunDirectory:
         except OSError as error:
             raise write_error(path, error) from error
         self.lines += 1
+        self._events.add(record)
 
     def records(self) -> list[dict[str, Any]]:
         """All lines of the metrics."""
@@ -180,3 +188,4 @@ class RunDirectory:
         kept = path.read_text("ascii").splitlines(keepends=True)[:lines] if path.exists() else []
         write_atomically(path, "".join(kept).encode("ascii"))
         self.lines = len(kept)
+        self._events.restart(self.records())

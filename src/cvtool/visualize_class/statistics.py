@@ -91,7 +91,8 @@ def distance(output: Tensor, normal: Statistics, count: int) -> Tensor:
     moved, power = _Moments.apply(places, normal.mean)
     shift = moved / normal.deviation
     stretch = (power / normal.deviation.square() - shift.square()).clamp_min(1e-8).sqrt() - 1
-    return (shift.square().clamp_max(FARTHEST) + stretch.square().clamp_max(FARTHEST)).mean()
+    result: Tensor = (shift.square().clamp_max(FARTHEST) + stretch.square().clamp_max(FARTHEST)).mean()
+    return result
 
 
 class _Moments(torch.autograd.Function):
