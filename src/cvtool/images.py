@@ -113,10 +113,11 @@ def encode_picture(
     bits: int = 8,
     note: str | None = None,
     profile: bytes | None = None,
+    quality: int | None = None,
 ) -> bytes:
     """Pixels (H, W, 3) in [0, 1] (clipped) → the bytes of a picture file; the same input gives the same bytes.
 
-    PNG and TIFF are exact to the nearest level. JPEG is written at quality 95 without chroma subsampling, WebP at 95.
+    PNG and TIFF are exact to the nearest level. JPEG is written without chroma subsampling.
 
     Args:
         pixels: sRGB, or the RGB of `profile`.
@@ -126,6 +127,7 @@ def encode_picture(
         note: a text to carry along, see `notes.read_note`. A JPEG has room for 64 kB: a longer one is left out there
             (ask `note_fits` first).
         profile: an ICC profile to embed, see `Picture.profile`; None for sRGB, which needs none.
+        quality: of ``jpg`` and ``webp``, 1 to 100; None for 95.
 
     Raises:
         UsageError: unknown format, depth or shape, or a picture larger than the format allows.
@@ -147,10 +149,10 @@ def encode_picture(
     buffer = io.BytesIO()
     if format == "jpg":
         Image.fromarray(levels).save(
-            buffer, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4", exif=exif, icc_profile=profile
+            buffer, "JPEG", quality=quality or JPEG_QUALITY, subsampling="4:4:4", exif=exif, icc_profile=profile
         )
     else:
-        Image.fromarray(levels).save(buffer, "WEBP", quality=WEBP_QUALITY, exif=exif, icc_profile=profile)
+        Image.fromarray(levels).save(buffer, "WEBP", quality=quality or WEBP_QUALITY, exif=exif, icc_profile=profile)
     return buffer.getvalue()
 
 

@@ -57,7 +57,7 @@ def described(name: str, pixels: np.ndarray | None = None, caption: str = "a dog
 def picture_in(source: str | None) -> Image.Image:
     assert source is not None
     kind, _, data = source.partition(",")
-    assert kind == "data:image/jpeg;base64"
+    assert kind == "data:image/webp;base64"
     return Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
 
 

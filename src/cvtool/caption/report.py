@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from cvtool.caption.metrics.scoring import Metrics
 from cvtool.errors import UsageError
-from cvtool.images import encode_picture, fit_longer_side, resize
-from cvtool.pages import data_url, template
+from cvtool.pages import preview, render
 
 THUMBNAIL = 320
 """Longer side of a picture on the page, in pixels; smaller ones stay as they are."""
@@ -83,7 +82,9 @@ def write_page(
         settings: how the captions came to be, name → value, in this order.
         worst, best: the pictures to show, in this order; see `worst_and_best`.
     """
-    return template("cvtool.caption", "captions.html.j2").render(
+    return render(
+        "cvtool.caption",
+        "captions.html.j2",
         title=title,
         numbers=[(_LABELS[name], _shown_number(name, value)) for name, value in metrics.numbers().items()],
         notes=metrics.notes,
@@ -119,15 +120,8 @@ def _card(described: Described) -> dict[str, object]:
         "caption": described.caption,
         "references": described.references,
         "cider": f"{described.cider:.3f}",
-        "picture": None if described.pixels is None else _thumbnail(described.pixels),
+        "picture": None if described.pixels is None else preview(described.pixels, THUMBNAIL),
     }
-
-
-def _thumbnail(pixels: NDArray[np.float32]) -> str:
-    height, width = pixels.shape[:2]
-    if max(height, width) > THUMBNAIL:
-        pixels = resize(pixels, *fit_longer_side(height, width, THUMBNAIL))
-    return data_url(encode_picture(pixels, "jpg"), "image/jpeg")
 
 
 def _shown_number(name: str, value: float) -> str:

@@ -20,10 +20,14 @@ from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
 from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
+from cvtool.cli.reporting import Report, Shown, plan_report
 from cvtool.errors import UsageError
 from cvtool.files import write_atomically
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from cvtool.caption.service import Describer, Description
 
 DEFAULTS = DecodeOptions()
@@ -94,6 +98,7 @@ def describe(
     engine: Annotated[
         Engine, typer.Option("--engine", help="Code of the recurrent part: torch, or the readable NumPy one.")
     ] = Engine.torch,
+    report: shared.ReportOption = None,
     recursive: shared.Recursive = False,
     weights: shared.Weights = None,
     device: shared.Device = "auto",
@@ -128,6 +133,7 @@ def describe(
     if attention is not None:
         names = [result_name(given.stem, "attention") for given in inputs]
         sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json)
+    page = plan_report(context, console, report, results=len(inputs), inputs=files, destinations=sheets)
     options = DecodeOptions(
         decode=decode,
         beam=beam,
@@ -141,12 +147,13 @@ def describe(
     )
     work = Describing(
         context, console, options, prefix, checkpoint, weights, device, precision.value, engine, words, tuple(inputs),
-        tuple(sheets),
+        tuple(sheets), page,
     )  # fmt: skip
     if len(inputs) > 1:
         _ = work.describer  # what is wrong with the captioner is told once, not for every picture
     try:
-        for_each(inputs, work.describe, command="caption describe", console=console)
+        with page.written(console):
+            for_each(inputs, work.describe, command="caption describe", console=console)
     finally:
         if output is not None and work.lines:
             write_atomically(output, "".join(line + "\n" for line in work.lines).encode("ascii"))
@@ -168,6 +175,7 @@ class Describing:
     words: bool
     inputs: tuple[Input, ...]
     sheets: tuple[Destination | None, ...]
+    report: Report
     lines: list[str] = field(default_factory=list)
 
     @cached_property
@@ -205,9 +213,17 @@ class Describing:
         done = self._reading.take(TOGETHER)
         assert done is not None
         sheet = self.sheets[done.number]
+        drawn = [] if sheet is None else [self._draw(sheet, given, done)]
+        self.report.show(
+            Shown(given.name, f"The picture {given.name}", done.picture.pixels),
+            *(
+                Shown("Where it looked", "The picture, lit for each word where the captioner looked", each)
+                for each in drawn
+            ),
+            command=command_line(self.context, [given.lasting_name]),
+            lead=done.answer.best.caption,
+        )
         self._report(given, done.answer, sheet)
-        if sheet is not None:
-            self._draw(sheet, given, done)
 
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[Description]:
         from cvtool.caption.service import describe
@@ -252,7 +268,8 @@ class Describing:
                 pairs = zip(each.words, each.probabilities, strict=True)
                 self.console.line("  " + "  ".join(f"{word} {probability:.2f}" for word, probability in pairs))
 
-    def _draw(self, sheet: Destination, given: Input, done: Done[Description]) -> None:
+    def _draw(self, sheet: Destination, given: Input, done: Done[Description]) -> NDArray[np.float32]:
+        """Write where the captioner looked."""
         from cvtool.caption.views import attention_sheet
         from cvtool.images import encode_picture
         from cvtool.provenance import Provenance
@@ -272,3 +289,4 @@ class Describing:
         ).to_json()
         drawn = attention_sheet(done.picture.pixels, found.attention, found.best.caption.split())
         sheet.write(encode_picture(drawn, sheet.format.value, note=note), self.console)
+        return drawn

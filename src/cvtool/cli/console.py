@@ -7,8 +7,8 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cvtool import __version__
@@ -34,9 +34,16 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
+def _tell(text: str) -> None:
+    """Print on stderr; nobody is told where it was closed from the start or went away, and the work goes on."""
+    if sys.stderr is not None:  # print would take stdout instead
+        with suppress(BrokenPipeError):
+            print(text, file=sys.stderr, flush=True)
+
+
 def print_error(text: str, label: str = "error") -> None:
     """Say on stderr, in one line, what went wrong."""
-    print(f"cvtool: {label}: {one_line(text)}", file=sys.stderr, flush=True)
+    _tell(f"cvtool: {label}: {one_line(text)}")
 
 
 def print_warning(
@@ -48,7 +55,7 @@ def print_warning(
     line: str | None = None,
 ) -> None:
     """Stand in for `warnings.showwarning`: one line without the place in the code."""
-    print(f"cvtool: warning: {one_line(str(message))}", file=sys.stderr, flush=True)
+    _tell(f"cvtool: warning: {one_line(str(message))}")
 
 
 class Console:
@@ -64,8 +71,15 @@ class Console:
         self.json = json
         self.quiet = quiet
         self.verbose = verbose and not quiet
+        self.listener: Callable[[Mapping[str, Any]], None] | None = None
+        """Is told every result, with or without ``--json``."""
         if quiet:
             warnings.simplefilter("ignore")
+
+    @property
+    def wants_results(self) -> bool:
+        """Whether anybody wants to know what `result` says."""
+        return self.json or self.listener is not None
 
     def result(
         self,
@@ -80,12 +94,14 @@ class Console:
         **more: Any,
     ) -> None:
         """With ``--json``, print one result as one line; numbers that are not finite become null."""
-        if not self.json:
+        if not self.wants_results:
             return
         common = {"command": command, "input": input, "output": output, "model": model, "device": device}
-        record = {**common, "seed": seed, "seconds": seconds, "version": __version__, **more}
-        # ASCII only, so that no locale and no file name can break it.
-        self.line(json_format.dumps(_finite(record), allow_nan=False))
+        record = _finite({**common, "seed": seed, "seconds": seconds, "version": __version__, **more})
+        if self.listener is not None:
+            self.listener(record)
+        if self.json:  # ASCII only, so that no locale and no file name can break it
+            self.line(json_format.dumps(record, allow_nan=False))
 
     def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print columns on stdout, aligned with blanks so that they stay easy to read and to cut."""
@@ -111,7 +127,7 @@ class Console:
     def say(self, text: str) -> None:
         """Tell people something on stderr, unless they asked for quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            _tell(text)
 
     def detail(self, text: str) -> None:
         """Say something only the verbose want to know."""

@@ -15,6 +15,7 @@ from cvtool.cli.fool_targets import Ranking
 from cvtool.cli.fool_worker import Fooling, Request
 from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import check_writable, plan_outputs, result_name
+from cvtool.cli.reporting import plan_report
 from cvtool.errors import UsageError
 from cvtool.fool.options import SURE, FoolOptions, Method, Norm
 from cvtool.models.cards import DEFAULT_MODEL, Resize
@@ -202,6 +203,7 @@ def fool(
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", min=1, help="Pictures at a time, of one size.")
     ] = DEFAULTS.batch,
+    report: shared.ReportOption = None,
     recursive: shared.Recursive = False,
     model: shared.Model = DEFAULT_MODEL,
     weights: shared.Weights = None,
@@ -241,7 +243,7 @@ def fool(
         precision=precision.value,
     )
     if all_targets:
-        if output or table or plot or view is not View.image or explain or sticker:
+        if output or table or plot or report or view is not View.image or explain or sticker:
             raise UsageError("--all-targets changes and writes no picture. Leave out what says where and how to write.")
         ranking = Ranking(console, options, model, weights, device)
         for_each(inputs, ranking.rank, command="fool", console=console)
@@ -265,6 +267,7 @@ def fool(
     if plot is not None:
         _check_drawing(plot)
         check_writable(plot, read, "--plot")
+    page = plan_report(context, console, report, results=len(destinations), inputs=read, destinations=destinations)
     if (patch_robust or sticker) and Method.patch.value not in methods:
         raise UsageError("--patch-robust and --sticker are about --method patch. Give that, or leave them out.")
     if (view is not View.image or explain or sticker) and destinations[0].path is None:
@@ -292,10 +295,12 @@ def fool(
         device_name=device,
         table=table,
         plot=plot,
+        report=page,
     )
     work.prepare()
     try:
-        for_each(inputs, work.fool, command="fool", console=console)
+        with page.written(console):
+            for_each(inputs, work.fool, command="fool", console=console)
     finally:
         work.finish()
 

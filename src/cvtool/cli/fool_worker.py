@@ -19,13 +19,14 @@ from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination
 from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
+from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.tables import write_table
 from cvtool.cli.targets import class_index
 from cvtool.errors import BadInputError, GoalNotReachedError, Interrupted, UsageError
 from cvtool.fool.options import FoolOptions, Method
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from enum import Enum
 
     import numpy as np
@@ -43,6 +44,8 @@ WITHOUT_EFFECT = frozenset(
 WHITE = 0.5
 """Above this a pixel of a mask may change."""
 LOSSY = {"jpg", "webp"}
+EXTRAS = {"explain": "What the network looks at, before and after", "sticker": "The patch"}
+"""Second pictures that a page shows, too."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Fooling:
     device_name: str
     table: Path | None
     plot: Path | None
+    report: Report
     _state: dict[str, bool] = field(default_factory=dict)
     _measured: list[FoolResult] = field(default_factory=list)
 
@@ -263,9 +267,11 @@ class Fooling:
         again = flatten(decode_picture(saved, destination.name))
         result = judge(result, again, self.victim)
         transfer = {name: self._transferred(again, other) for name, other in self._others.items()}
-        self._draw(picture.pixels, again, result, destination)
+        drawn = self._draw(picture.pixels, again, result, destination)
+        if self.report.wanted:
+            self._show(given, (picture.pixels, again), drawn, result, destination)
         seconds = result.seconds + time.perf_counter() - started
-        if self.console.json:
+        if self.console.wants_results:
             self.console.result(
                 "fool",
                 input=given.name,
@@ -298,8 +304,8 @@ class Fooling:
         after: NDArray[np.float32],
         result: FoolResult,
         destination: Destination,
-    ) -> None:
-        """The second pictures that are wanted, beside the result."""
+    ) -> dict[str, NDArray[np.float32]]:
+        """Write the second pictures that are wanted beside the result; by name."""
         from cvtool.cli.fool_explain import explained
         from cvtool.fool import views
         from cvtool.images import encode_picture
@@ -322,11 +328,52 @@ class Fooling:
             beside = Destination(destination.path.with_name(f"{destination.path.stem}-{name}{suffix}"), format)
             beside.write(encode_picture(pixels, format.value), self.console)
             self.console.say(f"  {beside.name}")
+        return drawn
+
+    def _show(
+        self,
+        given: Input,
+        pictures: tuple[NDArray[np.float32], NDArray[np.float32]],
+        drawn: Mapping[str, NDArray[np.float32]],
+        result: FoolResult,
+        destination: Destination,
+    ) -> None:
+        """The pictures before and after, and their difference, on the page."""
+        from cvtool.fool.views import GAIN, difference
+
+        before, after = pictures
+        others = {name: drawn[name] for name in EXTRAS.keys() & drawn.keys()}
+        self.report.show(
+            Shown(
+                f"Difference × {GAIN}",
+                f"What was changed, {GAIN} times as strong, around grey",
+                difference(before, after),
+            ),
+            *(Shown(EXTRAS[name], f"{EXTRAS[name]}, {given.name}", pixels) for name, pixels in others.items()),
+            pair=[
+                Shown("Original", f"{given.name} before", before),
+                Shown("Adversarial", f"{given.name} after the change", after),
+            ],
+            command=self._command_line(given, result, destination),
+            lead=sentence(result),
+        )
 
     def _note(self, given: Input, picture: Read, result: FoolResult, destination: Destination) -> str:
         """The provenance of one picture, as text."""
         from cvtool.provenance import Provenance
 
+        return Provenance(
+            command="fool",
+            version=__version__,
+            command_line=self._command_line(given, result, destination),
+            options=asdict(result.options) | {"target": result.target},
+            inputs=() if self.from_noise else ({"path": given.lasting_name, "sha256": picture.digest},),
+            model=self.model_name,
+            device=str(self.victim.model.device),
+            seed=self.request.options.seed,
+        ).to_json()
+
+    def _command_line(self, given: Input, result: FoolResult, destination: Destination) -> str:
         line = command_line(
             self.context,
             [] if self.from_noise else [given.lasting_name],
@@ -334,14 +381,4 @@ class Fooling:
             dropped=WITHOUT_EFFECT,
         )
         words = line.split(" ", 2)
-        line = " ".join([*words[:2], "--method", result.options.method.value, *words[2:]])
-        return Provenance(
-            command="fool",
-            version=__version__,
-            command_line=line,
-            options=asdict(result.options) | {"target": result.target},
-            inputs=() if self.from_noise else ({"path": given.lasting_name, "sha256": picture.digest},),
-            model=self.model_name,
-            device=str(self.victim.model.device),
-            seed=self.request.options.seed,
-        ).to_json()
+        return " ".join([*words[:2], "--method", result.options.method.value, *words[2:]])

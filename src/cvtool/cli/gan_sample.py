@@ -34,6 +34,7 @@ from cvtool.cli.gan_generator import (
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.outputs import STDOUT, Destination, plan_outputs, result_name
 from cvtool.cli.repeat import command_line
+from cvtool.cli.reporting import Report, Shown, plan_report
 from cvtool.errors import Interrupted, UsageError
 from cvtool.gan.use_options import SAMPLES
 
@@ -87,6 +88,7 @@ def sample(
             help="Show every pixel as a square of K × K.",
         ),
     ] = None,
+    report: shared.ReportOption = None,
     device: shared.Device = "auto",
     precision: shared.PrecisionOption = shared.Precision.fp32,
     seed: shared.Seed = 0,
@@ -121,8 +123,10 @@ def sample(
         )  # fmt: skip
     elif len(wanted.z) > MOST_IN_GRID:
         raise UsageError(f"{len(wanted.z)} pictures do not fit one grid. Use --files, or at most {MOST_IN_GRID}.")
-    work = Sampling(context, console, opened, wanted, device, precision.value, columns, scale)
-    work.draw_grid(destinations[0]) if grid else work.write_files(destinations)
+    page = plan_report(context, console, report, results=len(destinations), inputs=protected, destinations=destinations)
+    work = Sampling(context, console, opened, wanted, device, precision.value, columns, scale, page)
+    with page.written(console):
+        work.draw_grid(destinations[0]) if grid else work.write_files(destinations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +212,7 @@ class Sampling:
     precision: str
     columns: int | None
     scale: int | None
+    page: Report
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -234,6 +239,7 @@ class Sampling:
         sheet = contact_sheet(rows, column_labels=heads, cell=size * scale, gap=GAP)
         text = self._note({"columns": columns, "scale": scale, "grid": True}, {"format": destination.format})
         destination.write(encode_picture(sheet, destination.format.value, note=text), self.console)
+        self._show(sheet, f"{len(pictures)} pictures", text)
         self._report(destination, started, pictures, sheet.shape, range(len(pictures)))
         self.console.detail(f"{len(pictures) / made:.0f} pictures a second")
         self.console.say(f"{len(pictures)} pictures -> {destination.name}")
@@ -275,7 +281,15 @@ class Sampling:
             only["label"] = [wanted.label(place)]
         text = self._note({"place": place, "scale": self.scale or 1, "grid": False}, only)
         destination.write(encode_picture(picture, destination.format.value, note=text), self.console)
+        self._show(picture, wanted.label(place) or f"Picture {place + 1}", text)
         self._report(destination, started, pixels[None], picture.shape, range(place, place + 1))
+
+    def _show(self, picture: NDArray[np.float32], what: str, note: str) -> None:
+        """The picture on the page, with the command in its provenance."""
+        from cvtool.provenance import Provenance
+
+        line = Provenance.from_json(note).command_line
+        self.page.show(Shown(what, f"{what}, made by {self.opened.name}", picture), command=line)
 
     def _columns(self) -> tuple[int, list[str]]:
         """How many the grid has, and what stands above them."""

@@ -17,10 +17,12 @@ from cvtool.cli import (
     assets,
     caption,
     classes,
+    demo,
     fool,
     gan,
     info,
     models,
+    processes,
     saliency,
     stylize,
     stylize_train_instant,
@@ -28,6 +30,7 @@ from cvtool.cli import (
 )
 from cvtool.cli.console import OutputClosed, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
+from cvtool.cli.interrupts import end_on_terminate
 
 
 class _Words(TyperGroup):
@@ -55,6 +58,7 @@ app.command("fool")(fool.fool)
 app.command("visualize-class")(visualize_class.visualize_class)
 app.add_typer(caption.app, name="caption")
 app.add_typer(gan.app, name="gan")
+app.command("demo")(demo.demo)
 app.command("models")(models.models)
 app.command("classes")(classes.classes)
 app.command("assets")(assets.assets)
@@ -95,6 +99,7 @@ def run(arguments: Sequence[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = print_warning
         try:
+            processes.enter(arguments)
             code = app(args=list(arguments), prog_name="cvtool", standalone_mode=False)
         except SystemExit as exit:  # Typer's completion, and its own answer to a closed pipe
             return exit.code if isinstance(exit.code, int) else 0
@@ -115,6 +120,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of the installed command."""
+    end_on_terminate()
     sys.exit(run(sys.argv[1:]))
 
 

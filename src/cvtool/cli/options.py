@@ -80,6 +80,15 @@ FormatOption = Annotated[
     Format | None,
     typer.Option("--format", show_default="by the suffix of --output, else png", help="Format of the picture."),
 ]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        show_default="none",
+        help="Also write one page that needs no network: pictures, numbers, and the commands that repeat the results.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", show_default="off", help="Print one JSON object per result on stdout, one per line.")
 ]

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-WITHOUT_EFFECT = frozenset({"output", "json", "quiet", "verbose", "debug", "recursive"})
+WITHOUT_EFFECT = frozenset({"output", "json", "quiet", "verbose", "debug", "recursive", "report"})
 """Options that all commands have and that do not change a single pixel. (The format is set by the command.)"""
 
 

@@ -13,6 +13,7 @@ from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import check_writable, plan_outputs, result_name
+from cvtool.cli.reporting import plan_report
 from cvtool.cli.saliency_explainer import Explaining, Request
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO
@@ -165,6 +166,7 @@ def saliency(
             help="Network inputs at a time; halved when memory runs out.",
         ),
     ] = DEFAULTS.batch,
+    report: shared.ReportOption = None,
     recursive: shared.Recursive = False,
     model: shared.Model = DEFAULT_MODEL,
     weights: shared.Weights = None,
@@ -223,6 +225,7 @@ def saliency(
         raise UsageError(f"--raw '{raw}' holds one map, but there are several. Give a name that ends in .h5.")
     if raw is not None and any(name in (ALL, AUTO) for name in methods):
         raise UsageError("--raw wants methods by name, not 'all' or 'auto'.")
+    page = plan_report(context, console, report, results=len(destinations), inputs=read, destinations=destinations)
 
     work = Explaining(
         context=context,
@@ -235,9 +238,11 @@ def saliency(
         device_name=device,
         raw=raw,
         table=table,
+        report=page,
     )
     work.prepare()
     try:
-        for_each(inputs, work.explain, command="saliency", console=console)
+        with page.written(console):
+            for_each(inputs, work.explain, command="saliency", console=console)
     finally:
         work.finish()

@@ -17,6 +17,7 @@ from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination
 from cvtool.cli.reading import Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
+from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO, Answer, facts, names_of, sentence
 from cvtool.cli.targets import class_index
@@ -68,6 +69,7 @@ class Explaining:
     device_name: str
     raw: Path | None
     table: Path | None
+    report: Report
     _scales: dict[Method, Scale] = field(default_factory=dict)
     _measured: list[tuple[str, str, Evaluation]] = field(default_factory=list)
 
@@ -278,11 +280,41 @@ class Explaining:
                 self._raw.add(given.name, picture.pixels, each)
             if evaluation is not None:
                 self._measured.append((given.name, each.method.value, evaluation))
+        if self.report.wanted:
+            self._show(given, picture, answer, destination, drawn)
         self._report(given, destination, answer, seconds)
+
+    def _show(
+        self, given: Input, picture: Read, answer: Answer, destination: Destination, drawn: NDArray[np.float32]
+    ) -> None:
+        """The picture under its map, on the page; of ``all`` the sheet."""
+        from cvtool.saliency import views
+
+        first, command = answer.explanations[0], self._command_line(given, answer, destination)
+        lead = f"Why {first.target.name} ({first.target.probability:.1%})?"
+        if answer.name == ALL:
+            self.report.show(Shown("All methods", f"Maps of {given.name}", drawn), command=command, lead=lead)
+            return
+        scale = self._scale(first)
+        self.report.show(
+            Shown(
+                "Map",
+                f"Map of {first.method.value}: bright or red speaks for the class",
+                views.heatmap(first.map, scale),
+            ),
+            pair=[
+                Shown("Picture", f"The picture {given.name}", picture.pixels),
+                Shown(
+                    "Overlay", f"{given.name} in grey under its map", views.overlay(picture.pixels, first.map, scale)
+                ),
+            ],
+            command=command,
+            lead=lead,
+        )
 
     def _report(self, given: Input, destination: Destination, answer: Answer, seconds: float) -> None:
         first = answer.explanations[0]
-        if self.console.json:
+        if self.console.wants_results:
             self.console.result(
                 "saliency",
                 input=given.name,
@@ -306,6 +338,18 @@ class Explaining:
         """The provenance of one picture, as text."""
         from cvtool.provenance import Provenance
 
+        return Provenance(
+            command="saliency",
+            version=__version__,
+            command_line=self._command_line(given, answer, destination),
+            options=asdict(answer.explanations[0].options) | {"method": answer.name, "view": self.request.view},
+            inputs=({"path": given.lasting_name, "sha256": picture.digest},),
+            model=self.model_name,
+            device=str(self.explainer.model.device),
+            seed=self.request.options.seed,
+        ).to_json()
+
+    def _command_line(self, given: Input, answer: Answer, destination: Destination) -> str:
         line = command_line(
             self.context,
             [given.lasting_name],
@@ -317,14 +361,4 @@ class Explaining:
             dropped=WITHOUT_EFFECT,
         )
         words = line.split(" ", 2)
-        line = " ".join([*words[:2], "--method", answer.name, *words[2:]])
-        return Provenance(
-            command="saliency",
-            version=__version__,
-            command_line=line,
-            options=asdict(answer.explanations[0].options) | {"method": answer.name, "view": self.request.view},
-            inputs=({"path": given.lasting_name, "sha256": picture.digest},),
-            model=self.model_name,
-            device=str(self.explainer.model.device),
-            seed=self.request.options.seed,
-        ).to_json()
+        return " ".join([*words[:2], "--method", answer.name, *words[2:]])

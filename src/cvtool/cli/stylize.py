@@ -15,6 +15,7 @@ from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
 from cvtool.cli.options import Format, finite, parse_list, parse_seconds
 from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
 from cvtool.cli.repeat import given_names
+from cvtool.cli.reporting import plan_report
 from cvtool.cli.stylize_inputs import Styles, contents_and_styles, mask_pairs, one_file, weights_per_picture
 from cvtool.cli.stylize_instant import Instant
 from cvtool.cli.stylize_modes import refuse_beside
@@ -74,6 +75,7 @@ def stylize(
     preview: these.Preview = None,
     checkpoint: these.Checkpoint = None,
     resume: these.Resume = None,
+    report: shared.ReportOption = None,
     recursive: shared.Recursive = False,
     model: these.ModelOption = None,
     weights: shared.Weights = None,
@@ -166,6 +168,7 @@ def stylize(
             collected=any(given.collected for given in contents),
         )
     )
+    page = plan_report(context, console, report, results=len(contents), inputs=inputs, destinations=destinations)
     _check_bits(bits, destinations)
     _check_extras(extras, destinations, [*paths_of(everything), *([weights] if weights is not None else [])])
 
@@ -181,6 +184,7 @@ def stylize(
         bits=None if bits is these.Bits.auto else int(bits.value),
         keep_profile=keep_profile,
         instant=Instant(painter, device) if instant else None,
+        report=page,
     )
     if sheet is not None:
         wanted = _strengths(context, strengths, strength)
@@ -200,7 +204,8 @@ def stylize(
     worker.prepare()
     worker.save_style()
     places = iter(destinations)
-    for_each(contents, lambda given: worker.paint(given, next(places)), command="stylize", console=console)
+    with page.written(console):
+        for_each(contents, lambda given: worker.paint(given, next(places)), command="stylize", console=console)
 
 
 _INIT_NAMES = frozenset(member.value for member in Init)

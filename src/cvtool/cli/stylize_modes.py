@@ -10,11 +10,11 @@ _OF_ONE_RUN = ("animate", "preview", "checkpoint", "resume", "mask", "content_ma
 
 NOT_WITH: dict[str, tuple[str, ...]] = {
     "video": (
-        *("budget", "animate", "preview", "checkpoint", "bits", "format", "recursive", "keep_profile"),
+        *("report", "budget", "animate", "preview", "checkpoint", "bits", "format", "recursive", "keep_profile"),
         *("mask", "content_mask_from_alpha", "save_style", "strengths", "sheet", "sheet_size", "watch", "instant"),
     ),
-    "sheet": (*_OF_ONE_RUN, "style_weight", "watch", "instant"),
-    "watch": (*_OF_ONE_RUN, "recursive"),
+    "sheet": (*_OF_ONE_RUN, "report", "style_weight", "watch", "instant"),
+    "watch": (*_OF_ONE_RUN, "report", "recursive"),
     "instant": (
         *("steps", "optimizer", "init", "tv", "budget", "recipe", "style_layers", "content_layers", "model", "weights"),
         *("animate", "preview", "checkpoint", "resume", "tile", "max_memory", "mask", "content_mask_from_alpha"),

@@ -21,6 +21,7 @@ from cvtool.cli.measure import peak_memory_mb, seconds_since_start
 from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination, make_folder
 from cvtool.cli.repeat import command_line
+from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.stylize_inputs import Styles
 from cvtool.cli.stylize_instant import Instant
 from cvtool.cli.stylize_profile import InProfile, bits_for
@@ -70,6 +71,7 @@ class Painter:
         context: of the running command, for the provenance.
         bits: per channel of the written picture, 8 or 16; None for the depth of its content.
         instant: paints instead of the optimiser; None for the optimiser.
+        report: shows the results.
         keep_profile: whether a content stays in the colours of its ICC profile.
         weights: file for ``--weights``, or None.
     """
@@ -85,6 +87,7 @@ class Painter:
     bits: int | None
     keep_profile: bool = False
     instant: Instant | None = None
+    report: Report = field(default_factory=Report)
     _begun: list[bool] = field(default_factory=list)
 
     @cached_property
@@ -241,6 +244,8 @@ class Painter:
                 )
         destination.write(self._encode(picture, destination, result, given, digest), self.console)
         watcher.finish(result.pixels)
+        if self.report.wanted:
+            self._show(given, picture, result, destination)
         self._report(given, destination, result, time.perf_counter() - started)
 
     def _foretell(self, forecast: Forecast) -> None:
@@ -277,14 +282,34 @@ class Painter:
         note = self._note(given, digest, self.options)
         return lambda snapshot: write_snapshot(path, snapshot, note)
 
+    def _show(self, given: Input, picture: Picture, result: StylizeResult, destination: Destination) -> None:
+        """The content beside the result, on the page; the styles are there once."""
+        from cvtool.images import Picture, flatten, resize
+
+        found = zip(self.styles.files, self.styles.read, strict=True)
+        styles = [(file.name, flatten(style)) for file, (style, _) in found if isinstance(style, Picture)]
+        self.report.share(*(Shown(f"Style: {name}", f"The style {name}", pixels) for name, pixels in styles))
+        height, width = result.pixels.shape[:2]
+        alpha = None if picture.alpha is None else resize(picture.alpha, height, width)
+        self.report.show(
+            pair=[
+                Shown("Content", f"The content {given.name}", picture.pixels, picture.alpha, picture.profile),
+                Shown("Result", f"{given.name}, painted", result.pixels, alpha, picture.profile),
+            ],
+            command=self._command_line(given, self._made_with(result), destination.format),
+        )
+
+    def _made_with(self, result: StylizeResult) -> StylizeOptions:
+        """The options that make this result again: the plan for the budget, since steps do not depend on a machine."""
+        plan = tuple(steps for _, _, steps in result.plan) if self.instant is None else ()
+        return replace(result.options, steps=plan, budget=None)
+
     def _encode(
         self, picture: Picture, destination: Destination, result: StylizeResult, given: Input, digest: str
     ) -> bytes:
         from cvtool.images import encode_picture, note_fits, resize
 
-        # The plan stands in for the budget: the time it takes depends on the machine, the steps do not.
-        plan = tuple(steps for _, _, steps in result.plan) if self.instant is None else ()
-        note = self._note(given, digest, replace(result.options, steps=plan, budget=None), destination.format)
+        note = self._note(given, digest, self._made_with(result), destination.format)
         if not note_fits(note, destination.format.value):
             self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
         height, width = result.pixels.shape[:2]

@@ -13,6 +13,7 @@ from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
+from cvtool.cli.reporting import plan_report
 from cvtool.cli.visualize_class_worker import Files, Job, Visualizing, Wish
 from cvtool.errors import UsageError
 from cvtool.models.cards import CARDS, DEFAULT_MODEL
@@ -161,6 +162,7 @@ def visualize_class(
             help="Targets that are worked on together.",
         ),
     ] = DEFAULTS.batch,
+    report: shared.ReportOption = None,
     model: Annotated[str | None, shared.model_option(show_default=DEFAULT_MODEL)] = None,
     weights: shared.Weights = None,
     device: shared.Device = "auto",
@@ -209,6 +211,7 @@ def visualize_class(
         json=json,
     )
     _check_extras(animate, sheet, destinations, read)
+    page = plan_report(context, console, report, results=len(destinations), inputs=read, destinations=destinations)
     work = Visualizing(
         context=context,
         console=console,
@@ -220,10 +223,12 @@ def visualize_class(
         model_names=_networks(model, _names(ensemble), layer, chosen),
         judge_names=_names(judge),
         device_name=device,
+        report=page,
     )
     work.prepare()
     try:
-        for_each(jobs, work.visualize, command="visualize-class", console=console)
+        with page.written(console):
+            for_each(jobs, work.visualize, command="visualize-class", console=console)
     finally:
         work.finish()
 

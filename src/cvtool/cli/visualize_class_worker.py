@@ -18,6 +18,7 @@ from cvtool.cli.inputs import Input, read_input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.outputs import Destination, make_folder
 from cvtool.cli.repeat import command_line
+from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.targets import class_index
 from cvtool.cli.visualize_class_report import facts, sentence, write_sheet
 from cvtool.errors import BadInputError, Interrupted
@@ -97,6 +98,7 @@ class Visualizing:
     model_names: tuple[str, ...]
     judge_names: tuple[str, ...]
     device_name: str
+    report: Report
     _state: dict[str, Any] = field(default_factory=lambda: {"next": 0})
     _loaded: dict[str, Model] = field(default_factory=dict)
     _ready: dict[Wish, list[Visualization]] = field(default_factory=dict)
@@ -241,7 +243,9 @@ class Visualizing:
         destination.write(data, self.console)
         self._finished.append((self._label(found, job), found.visible()))
         seconds = found.seconds + time.perf_counter() - started
-        if self.console.json:
+        if self.report.wanted:
+            self._show(job, found, destination)
+        if self.console.wants_results:
             self.console.result(
                 "visualize-class",
                 input=job.wish.text,
@@ -255,6 +259,16 @@ class Visualizing:
                 **facts(found),
             )
         self.console.say(f"{job.name} -> {destination.name} ({sentence(found)}, {seconds:.1f} s)")
+
+    def _show(self, job: Job, found: Visualization, destination: Destination) -> None:
+        """The picture on the page, beside the one that it began with, if that was given."""
+        shown = Shown("Result", f"What excites {job.name}", found.pixels, found.alpha)
+        command, said = self._command_line(job, found, destination), sentence(found)
+        if self._start is None or self.files.start is None:
+            self.report.show(shown, command=command, lead=said)
+        else:
+            start = Shown("Start", f"The start {self.files.start.name}", self._start[0])
+            self.report.show(pair=[start, shown], command=command, lead=said)
 
     def _label(self, found: Visualization, job: Job) -> str:
         return job.wish.text if found.of_target is None else found.of_target.name
@@ -311,17 +325,16 @@ def read_direction(path: Path) -> tuple[tuple[float, ...], str]:
     Raises:
         BadInputError: it cannot be read, or does not hold a row of finite numbers that are not all 0.
     """
-    import io
-
     import numpy as np
 
     from cvtool import files
+    from cvtool.array_files import decode_numbers
 
     data = files.read_input(path)
     try:
-        values = np.load(io.BytesIO(data), allow_pickle=False)
-        numbers = np.asarray(values, dtype=np.float64).reshape(-1) if np.ndim(values) == 1 else None
-    except (ValueError, EOFError, OSError, TypeError) as error:
+        values = decode_numbers(data)
+        numbers = values.astype(np.float64) if values.ndim == 1 else None
+    except ValueError as error:
         raise BadInputError(f"'{path}' is not a .npy file of numbers. Save it with numpy.save.") from error
     if numbers is None or not np.isfinite(numbers).all() or not numbers.any():
         raise BadInputError(f"'{path}' must hold one row of finite numbers, not all 0: one for each channel.")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cvtool.gan.charts import Chart, Curve, chart, number
-from cvtool.pages import data_url, script_hash, source, template
+from cvtool.pages import data_url, render, rows, worded
 
 GRIDS = 40
 """At most so many grids are on the page, evenly over the run."""
@@ -93,12 +93,12 @@ def page(
         command: the shell command that repeats the run.
         title: heading and name of the page.
     """
-    script = source(_PACKAGE, _SCRIPT)
     best = _best(checks)
-    return template(_PACKAGE, _PAGE).render(
+    return render(
+        _PACKAGE,
+        _PAGE,
+        [_SCRIPT],
         title=title,
-        script=script,
-        script_hash=script_hash(script),
         troubles=[(number(_value(each, "step")), each["trouble"]) for each in checks if each.get("trouble")],
         best=None if best is None else number(_value(best, "step")),
         tiles=[] if best is None else _tiles(best),
@@ -108,7 +108,7 @@ def page(
         charts=_charts(checks),
         columns=(columns := _columns(checks)),
         rows=[[number(_value(each, key)) for key, _ in columns] for each in checks],
-        settings=_flat(config),
+        settings=[(name, worded(value)) for name, value in rows(config)],
         command=command,
     )
 
@@ -196,23 +196,3 @@ def _curve(key: str, checks: Sequence[Mapping[str, object]]) -> Curve:
 def _columns(checks: Sequence[Mapping[str, object]]) -> list[tuple[str, str]]:
     """Key and name of what any check has."""
     return [(key, name) for key, name in _NAMES.items() if any(key in each for each in checks)]
-
-
-def _flat(settings: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{name}.")
-        else:
-            rows.append((f"{prefix}{name}", _shown(value)))
-    return rows
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(each) for each in value)
-    return str(value)
