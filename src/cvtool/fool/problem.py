@@ -183,7 +183,7 @@ class Problem:
         `known`: (N, K), those of the unworn ones, if they need not be asked for.
         """
         # The gradient passes the rounding as if it were not there.
-        written = x + (self.on_grid(x.detach()) - x).detach()
+        written = x if self.options.levels is None else x + (self.on_grid(x.detach()) - x).detach()
         first = self._network(self.look(written)) if known is None else known
         logits = torch.cat([first, *(self._network(look(written)) for look in self.survive)])
         goal = self.goal.repeated(1 + len(self.survive))

@@ -6,7 +6,6 @@ from bisect import bisect_left
 
 import torch
 
-from cvtool.fool.norms import per_picture
 from cvtool.fool.options import Norm
 from cvtool.fool.problem import Problem
 from cvtool.fool.registry import Kind, Sees, attack
@@ -48,8 +47,8 @@ def square(problem: Problem) -> None:
             tried[window] = part.x[window] + eps * _signs((1, 3, 1, 1), generator).to(x)
             tried = part.box(tried)
             now = part.ask(tried).lead
-            best[rows] = torch.where(per_picture(now > lead[rows]), tried, best[rows])
-            lead[rows] = torch.maximum(now, lead[rows])
+            better = now > lead[rows]
+            best[rows[better]], lead[rows[better]] = tried[better], now[better]
 
 
 def _signs(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
