@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cvtool.caption.options import Cell, ModelOptions
 from cvtool.caption.vocabulary import NULL
+from cvtool.distributed import Dropout
 
 CELLS = {Cell.rnn: nn.RNN, Cell.lstm: nn.LSTM, Cell.gru: nn.GRU}
 
@@ -74,7 +75,7 @@ class Captioner(nn.Module):
             self.bias = nn.Parameter(torch.zeros(words))
         else:
             self.scores = nn.Linear(joined, words)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
 
     def see_pictures(self, features: Tensor) -> Seen:
         """Features (N, P, C) of P places → what is kept of them; without attention only their mean over P counts."""

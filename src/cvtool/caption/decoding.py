@@ -15,6 +15,7 @@ from torch import Tensor
 from cvtool.caption.decoder import State
 from cvtool.caption.options import Decode, DecodeOptions
 from cvtool.caption.vocabulary import END, NULL, START, UNKNOWN
+from cvtool.distributed import Share
 from cvtool.tensors import seeded
 
 NEVER = (NULL, START, UNKNOWN)
@@ -87,12 +88,22 @@ def draw_greedily(captioner: Reader, seen: Kept, longest: int, prefix: Sequence[
 
 
 def draw(
-    captioner: Reader, seen: Kept, samples: int, longest: int, generator: torch.Generator, temperature: float = 1.0
+    captioner: Reader,
+    seen: Kept,
+    samples: int,
+    longest: int,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    share: Share | None = None,
 ) -> Tensor:
-    """Captions drawn from the network's own distribution → (N, samples, T) words, as `draw_greedily` gives them."""
+    """Captions drawn from the network's own distribution → (N, samples, T) words, as `draw_greedily` gives them.
+
+    With `share` the N pictures are those rows of a batch, and get the captions that they would get in all of it.
+    """
+    rows = share or Share.whole(len(seen.first))
 
     def choose(scores: Tensor) -> Tensor:
-        uniform = torch.rand(scores.shape[:2], generator=generator, device=scores.device)
+        uniform = rows.draw(lambda count: torch.rand(count, samples, generator=generator, device=scores.device))
         return _inverse(torch.softmax(scores / temperature, -1), uniform)
 
     return _unroll(captioner, seen, samples, longest, (), choose)

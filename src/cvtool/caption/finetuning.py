@@ -23,6 +23,7 @@ from cvtool.caption.options import TrainOptions
 from cvtool.caption.pictures import FramedPictures
 from cvtool.caption.training import Trainer, groups
 from cvtool.caption.vocabulary import Vocabulary
+from cvtool.distributed import ALONE, Group, Share
 
 _PREFIX = "network."
 
@@ -92,9 +93,10 @@ class FineTuner(Trainer):
         vocabulary: Vocabulary,
         options: TrainOptions,
         sight: Sight,
+        group: Group = ALONE,
     ) -> None:
         self.sight = sight
-        super().__init__(captioner, corpus, development, vocabulary, options)
+        super().__init__(captioner, corpus, development, vocabulary, options, group)
 
     def parameters(self) -> list[nn.Parameter]:
         """All that is trained."""
@@ -125,9 +127,9 @@ class FineTuner(Trainer):
         own = self.curve(step, options.finetune_rate, min(options.finetune_rate, options.scst_rate))
         return [*super().rates(step), own, own]
 
-    def _features(self, numbers: Sequence[int], seed: int) -> Tensor:
+    def _features(self, numbers: Sequence[int], share: Share, seed: int) -> Tensor:
         mirrored = np.random.default_rng(seed).random(len(numbers)) < 0.5
-        return self.sight.see([self.corpus.rows[number] for number in numbers], mirrored)
+        return self.sight.see([self.corpus.rows[number] for number in numbers[share.rows]], mirrored[share.rows])
 
 
 def _trainable(extractor: Extractor) -> dict[str, nn.Parameter]:

@@ -21,6 +21,7 @@ from cvtool.caption.losses import log_probabilities, self_critical_loss, tempora
 from cvtool.caption.metrics import CiderD, Metrics
 from cvtool.caption.options import Decode, DecodeOptions, TrainOptions
 from cvtool.caption.vocabulary import END, NULL, START, Vocabulary
+from cvtool.distributed import ALONE, Group, Share
 from cvtool.errors import CvtoolError
 from cvtool.progress import Progress, Step, Stop, never, silent
 from cvtool.tensors import autocast, seeded
@@ -80,10 +81,16 @@ class Trainer:
     """
 
     def __init__(
-        self, captioner: Captioner, corpus: Corpus, development: Corpus, vocabulary: Vocabulary, options: TrainOptions
+        self,
+        captioner: Captioner,
+        corpus: Corpus,
+        development: Corpus,
+        vocabulary: Vocabulary,
+        options: TrainOptions,
+        group: Group = ALONE,
     ) -> None:
         self.captioner, self.corpus, self.development = captioner, corpus, development
-        self.vocabulary, self.options = vocabulary, options
+        self.vocabulary, self.options, self.group = vocabulary, options, group
         self.position = Position()
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), lr=options.rate, betas=(0.9, 0.98))
         self.device = next(captioner.parameters()).device
@@ -127,6 +134,8 @@ class Trainer:
     ) -> bool:
         """Train to the end; False when `stop` ended it before. `on_step` and `after_epoch` may save.
 
+        Of a group all processes stop when one is asked to, and only the first judges, and calls the listeners.
+
         Raises:
             CvtoolError: the loss is not finite.
         """
@@ -134,9 +143,12 @@ class Trainer:
             while self.position.epoch < self.epochs:
                 if not self._epoch(on_step, progress, stop):
                     return False
-                on_epoch(self._judge())
+                epoch = self._judge()
+                if self.group.is_main:
+                    on_epoch(epoch)
                 self._advance()
-                after_epoch()
+                if self.group.is_main:
+                    after_epoch()
         return True
 
     def state(self) -> dict[str, Any]:
@@ -173,7 +185,7 @@ class Trainer:
         stage = f"epoch {position.epoch + 1}" + (", self-critical" if critical else "")
         self.captioner.train()
         while position.batch < len(plan):
-            if stop():
+            if self.group.any(stop()):
                 return False
             start = time.perf_counter()
             seed = int(np.random.SeedSequence([options.seed, position.epoch, position.batch]).generate_state(1)[0])
@@ -188,45 +200,57 @@ class Trainer:
             for key, value in {**facts, "seconds": elapsed}.items():
                 position.sums[key] = position.sums.get(key, 0.0) + value
             progress(Step(stage, position.batch, len(plan), {"loss": facts["loss"] / facts["captions"]}))
-            on_step()
+            if self.group.is_main:
+                on_step()
         return True
 
     def _learn(self, numbers: Sequence[int], seed: int, *, critical: bool) -> dict[str, float]:
         """One step on some pictures → their loss (or negative reward), captions and tokens, each summed."""
-        loss, facts = self._critical_step(numbers, seed) if critical else self._step(numbers, seed)
-        if not math.isfinite(loss.item()):
-            return {**facts, "loss": loss.item()}  # nothing can be learned from it
+        share = self.captioner.dropout.share = self.group.share(len(numbers))
+        if share.count:
+            loss, own = (self._critical_step if critical else self._step)(numbers, share, seed)
+            if not math.isfinite(loss.item()):
+                own = {**own, "loss": loss.item()}
+        else:  # an epoch's last batch may have fewer pictures than there are processes
+            loss, own = None, dict.fromkeys(("loss", "captions", "tokens"), 0.0)
+        facts = self.group.sums(own)
+        if not math.isfinite(facts["loss"]):
+            return facts  # nothing can be learned from it
         options, position = self.options, self.position
         rates = self.rates(position.epoch * self.steps_per_epoch + position.batch)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss is not None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        self.group.sum_gradients(self.parameters())
         torch.nn.utils.clip_grad_norm_(self.parameters(), options.clip)
         self.optimizer.step()
         return facts
 
-    def _features(self, numbers: Sequence[int], seed: int) -> Tensor:
-        """Features (N, P, C) of some pictures or, as the seed will have it, of their mirror images."""
-        rows = [self.corpus.rows[number] for number in numbers]
+    def _features(self, numbers: Sequence[int], share: Share, seed: int) -> Tensor:
+        """Features (N, P, C) of a share of a batch or, as the seed will have it, of their mirror images."""
+        rows = [self.corpus.rows[number] for number in numbers[share.rows]]
         flipped = self.corpus.features.can_flip and seed % 2 == 1
         return torch.from_numpy(self.corpus.features.read(rows, flipped)).to(self.device).float()
 
-    def _step(self, numbers: Sequence[int], seed: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of people's captions of some pictures."""
-        words = torch.from_numpy(padded([self.corpus.captions[number] for number in numbers])).to(self.device)
+    def _step(self, numbers: Sequence[int], share: Share, seed: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of people's captions of a share of a batch, which sums up to the loss of the batch."""
+        batch = torch.from_numpy(padded([self.corpus.captions[number] for number in numbers]))
+        captions = int((batch[..., 1:] != NULL).any(-1).sum())
+        words = batch[share.rows].to(self.device)
         given, right = words[..., :-1], words[..., 1:]
         mask = right != NULL
-        captions = int(mask.any(-1).sum())
         with autocast(self.device, self.options.precision):
-            seen = self.captioner.see_pictures(self._features(numbers, seed))
-            given = self._mixed(seen, given, mask)
+            seen = self.captioner.see_pictures(self._features(numbers, share, seed))
+            given = self._mixed(seen, given, mask, share)
             x, _, _ = self.captioner(seen, given)
             scores = self.captioner.score(x[mask])
         loss = temporal_softmax_loss(scores, right[mask], captions, self.options.smoothing)
-        return loss, {"loss": loss.item() * captions, "captions": captions, "tokens": int(mask.sum())}
+        own = int(mask.any(-1).sum())
+        return loss, {"loss": loss.item() * captions, "captions": own, "tokens": int(mask.sum())}
 
-    def _mixed(self, seen: object, given: Tensor, mask: Tensor) -> Tensor:
+    def _mixed(self, seen: object, given: Tensor, mask: Tensor, rows: Share | None = None) -> Tensor:
         """Some of the given words replaced by the network's own (Bengio et al. 2015, arXiv:1506.03099).
 
         Differs: all at once, drawn after a first pass over the right words (Mihaylova & Martins 2019,
@@ -235,37 +259,42 @@ class Trainer:
         share = self.options.scheduled * self.position.epoch / max(self.options.epochs - 1, 1)
         if share <= 0:
             return given
+        rows = rows or Share.whole(len(given))
         with torch.no_grad():
             x, _, _ = self.captioner(seen, given)
-            own = torch.distributions.Categorical(logits=self.captioner.score(x).float()).sample()  # type: ignore[no-untyped-call]
+            chances = torch.softmax(self.captioner.score(x).float(), -1)
+            # The largest of p / e, e exponential, is a draw from p; so the e of a batch can be drawn before it is cut.
+            shape = chances.shape[1:]
+            own = (chances / rows.draw(lambda count: chances.new_empty(count, *shape).exponential_())).argmax(-1)
         shifted = torch.cat([given[..., :1], own[..., :-1]], -1)
-        replace = (torch.rand(given.shape, device=given.device) < share) & mask
+        uniform = rows.draw(lambda count: torch.rand(count, *given.shape[1:], device=given.device))
+        replace = (uniform < share) & mask
         replace[..., 0] = False  # <START> is always right
         return torch.where(replace, shifted, given)
 
-    def _critical_step(self, numbers: Sequence[int], seed: int) -> tuple[Tensor, dict[str, float]]:
-        """The self-critical loss of captions drawn for some pictures.
+    def _critical_step(self, numbers: Sequence[int], share: Share, seed: int) -> tuple[Tensor, dict[str, float]]:
+        """The self-critical loss of captions drawn for a share of a batch, which sums up to the loss of the batch.
 
         Drawn at a temperature: at 1 most of the reward is to be had by growing surer of everything, which the network
         then does until all its captions are the same and nothing is left to learn from.
         """
         options = self.options
-        features = self._features(numbers, seed)
+        features = self._features(numbers, share, seed)
         self.captioner.eval()
         with torch.no_grad(), autocast(self.device, options.precision):
             seen = self.captioner.see_pictures(features)
             generator = seeded(seed, self.device)
             words = draw(
-                self.captioner, seen, options.scst_samples, options.longest, generator, options.scst_temperature
+                self.captioner, seen, options.scst_samples, options.longest, generator, options.scst_temperature, share
             )
         self.captioner.train()
         self.captioner.dropout.eval()  # the network that drew the captions is the one that learns from them
-        rewards = torch.tensor(self._rewards(numbers, words), device=self.device)
+        rewards = torch.tensor(self._rewards(numbers[share.rows], words), device=self.device)
         start = torch.full_like(words[..., :1], START)
         with autocast(self.device, options.precision):
             x, _, _ = self.captioner(self.captioner.see_pictures(features), torch.cat([start, words[..., :-1]], -1))
             logs = log_probabilities(self.captioner.score(x) / options.scst_temperature, words)
-        loss = self_critical_loss(logs.sum(-1), rewards)
+        loss = share.weight * self_critical_loss(logs.sum(-1), rewards)
         drawn = words.shape[0] * words.shape[1]
         return loss, {"loss": -float(rewards.sum()), "captions": drawn, "tokens": int((words != NULL).sum())}
 
@@ -301,28 +330,33 @@ class Trainer:
         """Caption the development split and keep account."""
         position, sums = self.position, self.position.sums
         start = time.perf_counter()
-        self.captioner.eval()
-        greedy = DecodeOptions(decode=Decode.greedy, longest=self.options.longest)
-        captions, loss, words = captions_and_loss(
-            self.captioner, self.development, greedy, self.device, self.options.precision
-        )
-        metrics = metrics_of(captions, self.development, self.vocabulary)
+        metrics, hardness = self.group.from_main(self._measured() if self.group.is_main else ({}, 0.0))
         position.seconds += time.perf_counter() - start
-        is_best = metrics.cider > position.best
+        is_best = metrics["cider"] > position.best
         if is_best:
-            position.best, position.best_epoch = metrics.cider, position.epoch
+            position.best, position.best_epoch = metrics["cider"], position.epoch
             self._best = {name: tensor.detach().clone() for name, tensor in self.weights().items()}
         return Epoch(
             position.epoch + 1,
             position.epoch * self.steps_per_epoch + position.batch,
             "self-critical" if position.epoch >= self.options.epochs else "words",
             sums["loss"] / sums["captions"],
-            perplexity(loss, words),
-            metrics,
+            hardness,
+            Metrics(**metrics),
             position.seconds,
             sums["tokens"] / sums["seconds"],
             is_best,
         )
+
+    def _measured(self) -> tuple[dict[str, Any], float]:
+        """Metrics of captions of the development split, and the perplexity of people's."""
+        self.captioner.eval()
+        greedy = DecodeOptions(decode=Decode.greedy, longest=self.options.longest)
+        captions, loss, words = captions_and_loss(
+            self.captioner, self.development, greedy, self.device, self.options.precision
+        )
+        metrics = metrics_of(captions, self.development, self.vocabulary)
+        return vars(metrics), perplexity(loss, words)
 
 
 def groups(parameters: Iterable[nn.Parameter], decay: float) -> list[dict[str, Any]]:

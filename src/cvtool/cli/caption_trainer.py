@@ -14,6 +14,7 @@ from cvtool.caption.options import Engine, ModelOptions, TrainOptions
 from cvtool.cli.caption_data import checked, complete_features
 from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cvtool.caption.finetuning import Sight
     from cvtool.caption.preparation import Source
     from cvtool.caption.training import Epoch, Trainer
+    from cvtool.distributed import Group
     from cvtool.training import RunDirectory
 
 
@@ -65,9 +67,6 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
         BadInputError: the data set, features, checkpoint or state are broken.
         Interrupted: by Ctrl-C; the state is written.
     """
-    from cvtool.caption.pictures import has_framed_pictures, remove_framed_pictures
-    from cvtool.training import RunDirectory
-
     tuned = request.train_options.finetune
     if tuned and request.features is not None:
         raise UsageError("--finetune looks at the pictures themselves, not at features. Leave out --features.")
@@ -77,24 +76,50 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
         check_options(request.model_options, request.train_options)
     if request.train_options.epochs + request.train_options.scst == 0:
         raise UsageError("--epochs 0 without --scst trains nothing. Give one of them a number.")
+    with together(request.device) as group:
+        if group.size > 1 and request.engine is Engine.numpy:
+            raise UsageError("--engine numpy runs in one process. Leave out torchrun.")
+        if group.size > 1:
+            request = replace(request, device=str(group.device))
+        resume = group.from_main(goes_on(request.run, resume=resume, overwrite=overwrite))
+        _train(request, context, console, group, resume=resume, overwrite=overwrite)
+
+
+def _train(
+    request: Request, context: typer.Context, console: Console, group: Group, *, resume: bool, overwrite: bool
+) -> None:
+    from cvtool.caption.features import read_features
+    from cvtool.caption.pictures import has_framed_pictures, remove_framed_pictures
+    from cvtool.training import RunDirectory
+
+    tuned = request.train_options.finetune
     kept = request.features or request.run / FEATURES
     # What has features already was readable then.
-    decode = request.skip_bad or not (has_framed_pictures(request.run) if tuned else kept.exists())
+    known = has_framed_pictures(request.run) if tuned else kept.exists()
+    # Of a group the first process looks for all; but all must know what is left out.
+    decode = request.skip_bad or (group.is_main and not known)
     data = checked(request.data, request.split_file, console, skip_bad=request.skip_bad, decode=decode)
     if tuned and data.features is not None:
         raise UsageError(f"'{request.data}' has no pictures to train a network on. Leave out --finetune.")
+    group.check_same(data.fingerprint, "data set")
+    line = command_line(context, [], dropped=frozenset({"resume", "overwrite"})) + " -o RUN_DIR"
+    if not group.is_main:
+        _Run(request, console, RunDirectory(request.run), data, line, group).go(resume)
+        return
+    if request.features is not None and request.features.exists():
+        read_features(request.features)  # what is wrong with it is told before a directory is made
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
         config = {"version": __version__, "data": data.fingerprint, **request.record()}
         if resume:
             check_same(_completed(run.read_config()), config)
+            run.write_config({**run.read_config(), **company(group)})
         else:
             if request.features is None:
                 kept.unlink(missing_ok=True)
             remove_framed_pictures(request.run)
-            run.write_config({**config, "spec": request.data})
-        line = command_line(context, [], dropped=frozenset({"resume", "overwrite"})) + " -o RUN_DIR"
-        _Run(request, console, run, data, line).go(resume)
+            run.write_config({**config, "spec": request.data, **company(group)})
+        _Run(request, console, run, data, line, group).go(resume)
 
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
@@ -111,6 +136,7 @@ class _Run:
     run: RunDirectory
     data: CaptionData
     line: str
+    group: Group
     pca: Pca | None = None
     sight: Sight | None = None
 
@@ -120,7 +146,7 @@ class _Run:
         checkpoint.captioner.requires_grad_(True)
         trainer = self._trainer(checkpoint, training, development)
         if resume:
-            restore(trainer, self.run)
+            restore(trainer, self.run, self.group)
         tokens = training.tokens
         self.console.say(
             f"{len(training)} pictures, {tokens} words to learn from, {len(checkpoint.vocabulary)} in the vocabulary; "
@@ -142,7 +168,9 @@ class _Run:
                 stop=stop,
             )
         if not finished:
-            save()
+            if self.group.is_main:
+                save()
+            self.group.wait()  # lest those who are done end the one that writes
             raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
         path = self.run.path / "best.safetensors"
         self.console.result("caption train", output=str(path), model=self.template.model, checkpoint=str(path))
@@ -154,9 +182,10 @@ class _Run:
 
         options, words = self.request.train_options, checkpoint.vocabulary
         if self.sight is not None:
-            return FineTuner(checkpoint.captioner, training, development, words, options, self.sight)
-        kind = NumpyTrainer if self.request.engine is Engine.numpy else Trainer
-        return kind(checkpoint.captioner, training, development, words, options)
+            return FineTuner(checkpoint.captioner, training, development, words, options, self.sight, self.group)
+        if self.request.engine is Engine.numpy:
+            return NumpyTrainer(checkpoint.captioner, training, development, words, options)
+        return Trainer(checkpoint.captioner, training, development, words, options, self.group)
 
     def _prepare(self) -> tuple[Checkpoint, Corpus, Corpus]:
         """An untrained captioner, and what it is trained and judged on."""
@@ -176,7 +205,8 @@ class _Run:
         else:
             vocabulary = build_vocabulary(training, options.threshold)
         check_split(development, "dev", "judge the captions by")
-        source = self._features([*training, *development], started)
+        with self.group.in_turn():
+            source = self._features([*training, *development], started)
         if started is None:
             with torch.random.fork_rng():
                 torch.manual_seed(options.seed)

@@ -15,8 +15,10 @@ from cvtool.cli.console import Console
 from cvtool.cli.gan_data import absolute, checked
 from cvtool.cli.gan_page import REPORT, clear, write_grid, write_page
 from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
 from cvtool.cli.runs import check_same, plain, restore
+from cvtool.distributed import Group
 from cvtool.errors import Interrupted
 from cvtool.gan.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from cvtool.gan.features import default_features, feature_model
@@ -57,22 +59,40 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
         BadInputError: the data set or the state are broken.
         Interrupted: by Ctrl-C; the state is written.
     """
+    with together(request.device) as group:
+        if group.size > 1:
+            request = replace(request, device=str(group.device))
+        resume = group.from_main(goes_on(request.run, resume=resume, overwrite=overwrite))
+        _train(request, context, console, group, resume=resume, overwrite=overwrite)
+
+
+def _train(
+    request: Request, context: typer.Context, console: Console, group: Group, *, resume: bool, overwrite: bool
+) -> None:
     pictures = request.picture_options
     if request.network_options.arch in (Arch.cs231n_mlp, Arch.cs231n_dc) and pictures.conditional is Conditional.auto:
         pictures = replace(pictures, conditional=Conditional.no)  # the assignment's networks know no classes
-    data = checked(request.data, pictures, console, cache=request.cache)
+    with group.in_turn():
+        data = checked(request.data, pictures, console, cache=request.cache)
+    group.check_same(data.fingerprint, "data set")
     networks, options = completed(len(data), request.network_options, request.train_options)
     if options.augment is not request.train_options.augment and options.augment is Augment.diff:
         console.say(f"{len(data)} pictures are few: DiffAugment is on (--augment off turns it off).")
     request = replace(request, picture_options=pictures, network_options=networks, train_options=options)
     config = {"version": __version__, "data": data.fingerprint, **request.record()}
-    _check_directory(request.run, config, resume=resume, overwrite=overwrite)
-    trainer = _trainer(request, data, console)
+    if group.is_main:
+        _check_directory(request.run, config, resume=resume, overwrite=overwrite)
+    trainer = _trainer(request, data, console, group)
+    if not group.is_main:
+        _Run(request, context, console, RunDirectory(request.run), data, trainer).go(resume)
+        return
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
-        if not resume:
+        if resume:
+            run.write_config({**run.read_config(), **company(group)})
+        else:
             clear(request.run)
-            run.write_config({**config, "spec": request.data, "environment": environment()})
+            run.write_config({**config, "spec": request.data, "environment": environment(), **company(group)})
         _Run(request, context, console, run, data, trainer).go(resume)
 
 
@@ -84,10 +104,10 @@ def _check_directory(path: Path, config: Mapping[str, Any], *, resume: bool, ove
         RunDirectory.create(path)
 
 
-def _trainer(request: Request, data: Pictures, console: Console) -> Trainer:
+def _trainer(request: Request, data: Pictures, console: Console, group: Group) -> Trainer:
     model = feature_model(request.features or default_features(data.size), device=choose_device(request.device))
     with console.progress() as progress:
-        return prepare(data, request.network_options, request.train_options, model, progress)
+        return prepare(data, request.network_options, request.train_options, model, progress, group)
 
 
 @dataclass
@@ -102,7 +122,7 @@ class _Run:
     def go(self, resume: bool) -> None:
         trainer = self.trainer
         if resume:
-            restore(trainer, self.run)
+            restore(trainer, self.run, trainer.group)
         self._introduce()
 
         def on_step() -> None:
@@ -118,11 +138,11 @@ class _Run:
         except CollapseError:
             self._show()
             raise
-        if not finished:
+        if not finished and trainer.group.is_main:
             self.run.save_state(trainer.state())
-            self._show()
-            raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
         self._show()
+        if not finished:
+            raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
         path = self.run.path / BEST
         self.console.say(
             f"'{path}' has the smallest Fréchet distance, {trainer.position.best:.2f}; "
@@ -131,12 +151,14 @@ class _Run:
         self._result(trainer.position.seconds, output=str(path), checkpoint=str(path))
 
     def _show(self) -> None:
-        """Write the page, if there is something to show."""
-        if math.isfinite(self.trainer.position.best):
+        """Write the page, if there is something to show; all wait for it, lest they end the one that writes."""
+        judge = self.trainer.judge
+        if judge is not None and math.isfinite(self.trainer.position.best):
             generator = read_checkpoint(self.run.path / BEST).generator
             reference = reference_pictures(self.data, self.request.train_options)
             title = f"A generator of {self.data.name}"
-            write_page(self.run, generator, self.trainer.judge, reference, self._line(), title)
+            write_page(self.run, generator, judge, reference, self._line(), title)
+        self.trainer.group.wait()
 
     def _line(self) -> str:
         """The command that repeats the run: with the steps that a budget came to."""
@@ -160,11 +182,13 @@ class _Run:
 
     def _introduce(self) -> None:
         trainer = self.trainer
+        if trainer.judge is None:
+            return
         weights = sum(each.numel() for each in trainer.game.generator.parameters()) / 1e6
         kind = f", {len(self.data.classes)} classes" if self.data.classes else ""
         self.console.say(
             f"{len(self.data)} pictures of {self.data.size} px{kind}; a generator of {weights:.2f} million weights "
-            f"on {trainer.feed.device}; distances by {trainer.judge.model.name}."
+            f"on {trainer.feed.device}{_shared(trainer.group)}; distances by {trainer.judge.model.name}."
         )
 
     def _report(self, check: Check) -> None:
@@ -200,6 +224,10 @@ class _Run:
         )
         for name in (LAST, *([BEST] if check.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
+
+
+def _shared(group: Group) -> str:
+    return f" in {group.size} processes" if group.size > 1 else ""
 
 
 def _in_words(check: Check, total: int) -> str:

@@ -1,42 +1,66 @@
-"""Ctrl-C as a polite request: the first asks the work to stop, the second ends it at once."""
+"""Ctrl-C, and SIGTERM alike, as a polite request: the first asks the work to stop, the second ends it at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from cvtool.launch import launch
 from cvtool.progress import Stop, never
+
+ONE_REQUEST = 1.0
+"""Seconds in which two signals are one: torchrun passes on what the terminal has sent to all."""
 
 
 @contextmanager
 def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Stop]:
-    """Lend a `Stop` that turns True at the first SIGINT; a second SIGINT raises `KeyboardInterrupt`.
+    """Lend a `Stop` that turns True at the first SIGINT or SIGTERM; a second one raises `KeyboardInterrupt`.
 
     Args:
-        notice: called once, at the first SIGINT, e.g. to tell the user that the work is stopping.
+        notice: called once, at the first signal, e.g. to tell the user that the work is stopping.
 
-    The handler that was there before is put back at the end. Outside the main thread, where Python
-    allows no handlers, the lent `Stop` never turns True.
+    SIGTERM is how torchrun, queues and containers ask. In a process that torchrun started only SIGINT is told of, and
+    asked again it does not end at once: all processes get the signal, some of them twice. The handlers that were there
+    before are put back at the end. Outside the main thread, where Python allows no handlers, the lent `Stop` never
+    turns True.
     """
     if threading.current_thread() is not threading.main_thread():
         yield never
         return
 
-    asked = False
+    asked: float | None = None
+    launched = launch() is not None
 
     def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        now = time.monotonic()
+        if asked is not None:
+            if launched and (signum != signal.SIGINT or now - asked < ONE_REQUEST):
+                return
             raise KeyboardInterrupt
-        asked = True
-        notice()
+        asked = now
+        if signum == signal.SIGINT or not launched:
+            notice()
 
-    previous = signal.signal(signal.SIGINT, handle)
+    previous = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: asked is not None
     finally:
-        # None: the previous handler was not set from Python, so it cannot be put back by it.
-        signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
+        for each, handler in previous.items():
+            # None: the previous handler was not set from Python, so it cannot be put back by it.
+            signal.signal(each, handler if handler is not None else signal.SIG_DFL)
+
+
+def end_on_terminate() -> None:
+    """Let SIGTERM end the program as a second Ctrl-C does, so that no half-written file stays behind."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if "RANK" not in os.environ:  # torchrun ends its processes by its own rules
+        signal.signal(signal.SIGTERM, handle)

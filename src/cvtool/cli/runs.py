@@ -13,6 +13,7 @@ from cvtool.errors import BadInputError, UsageError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    from cvtool.distributed import Group
     from cvtool.training import RunDirectory
 
 
@@ -31,13 +32,15 @@ class Stateful(Protocol):
         """Go on from there."""
 
 
-def restore(trainer: Stateful, run: RunDirectory) -> None:
-    """Let `trainer` go on from the state in the directory, if there is one.
+def restore(trainer: Stateful, run: RunDirectory, group: Group | None = None) -> None:
+    """Let `trainer` go on from the state in the directory, if there is one; of a group, the first process reads it.
 
     Raises:
         BadInputError: the state is of something else.
     """
-    state = run.load_state()
+    state = run.load_state() if group is None or group.is_main else None
+    if group is not None:
+        state = group.from_main(state)
     if state is None:
         return
     try:

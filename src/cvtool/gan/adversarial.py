@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cvtool.distributed import ALONE, Group, Share
 from cvtool.gan import penalties
 from cvtool.gan.augmentation import POLICIES, augment, instance_noise
 from cvtool.gan.feeding import Feeder
@@ -28,8 +29,24 @@ _POLICY = {
 class Adversarial:
     """The game of the notes (Goodfellow et al. 2014, arXiv:1406.2661) and its successors."""
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, options: TrainOptions) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        options: TrainOptions,
+        group: Group = ALONE,
+        share: Share | None = None,
+    ) -> None:
+        """Prepare a game.
+
+        Args:
+            generator, discriminator: are trained.
+            options: of the run.
+            group: the processes that play it together.
+            share: of every batch that this one is fed; None: all of it.
+        """
         self.generator, self.discriminator, self.options = generator, discriminator, options
+        self.group, self._share = group, share
         self.recipe = recipe = options.recipe
         self.turns = recipe.critic_steps
         self.adam_g, self.adam_d = (Adam(each, (recipe.beta1, recipe.beta2)) for each in (generator, discriminator))
@@ -48,19 +65,25 @@ class Adversarial:
         for turn in range(number * self.turns, end):
             real, labels = feed(turn)
             with torch.set_grad_enabled(turn == end - 1), autocast(real.device, self.options.precision):
-                z = self.generator.noise(len(real), chance).to(real.device)
+                share = self._part(real)
+                z = share.draw(lambda count: self.generator.noise(count, chance)).to(real.device)
                 fake = self.generator(z, labels)
             facts |= self._teach_discriminator(real, fake.detach(), labels, chance, turn)
         # The pictures that the discriminator has just learned from still hang on the generator's weights.
         return {**facts, "loss_g": self._teach_generator(real, fake, labels, chance)}
 
+    def _part(self, pictures: Tensor) -> Share:
+        return self._share or Share.whole(len(pictures))
+
     def _shown(self, x: Tensor, chance: torch.Generator) -> Tensor:
         """What the discriminator sees of pictures."""
-        return augment(instance_noise(x, self._noise, chance), self.policy, chance)
+        share = self._part(x)
+        return augment(instance_noise(x, self._noise, chance, share), self.policy, chance, share)
 
     def _teach_discriminator(
         self, real: Tensor, fake: Tensor, labels: Tensor | None, chance: torch.Generator, turn: int
     ) -> dict[str, Tensor]:
+        share = self._part(real)
         real, fake = self._shown(real, chance), self._shown(fake, chance)
         kind, weight = self._penalty
         due = kind is not Penalty.none and turn % self.options.lazy == 0
@@ -69,18 +92,21 @@ class Adversarial:
             logits = self.discriminator(both, None if labels is None else labels.repeat(2))
             of_real, of_fake = logits.chunk(2)
             loss = self.loss(of_real, of_fake, self.options.smoothing).discriminator
-            facts = {"loss_d": loss.detach(), "accuracy_d": self.loss.accuracy(of_real, of_fake)}
+            everyone = (self.group.gathered(each, share) for each in (of_real, of_fake))
+            facts = {"loss_d": loss.detach(), "accuracy_d": self.loss.accuracy(*everyone)}
             if due:
                 if kind is Penalty.r1_r2:
                     value = penalties.r1_and_r2(logits, both)
                 elif kind is Penalty.gradient:
-                    value = penalties.gradient_penalty(self.discriminator, real, fake, labels, chance)
+                    value = penalties.gradient_penalty(self.discriminator, real, fake, labels, chance, share)
                 else:
-                    value = penalties.dragan(self.discriminator, real, labels, chance)
+                    spread = self.group.deviation(real)
+                    value = penalties.dragan(self.discriminator, real, labels, chance, share, spread)
                 loss = loss + weight * self.options.lazy * value
                 facts["penalty"] = value.detach()
         self.adam_d.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * share.weight).backward()  # type: ignore[no-untyped-call]
+        self.group.sum_gradients(self.discriminator.parameters())
         self.adam_d.step(self.recipe.rate_d * self._scale)
         if self.recipe.clip:
             penalties.clip_weights(self.discriminator.parameters(), self.recipe.clip)
@@ -103,7 +129,8 @@ class Adversarial:
                     of_real = self.discriminator(self._shown(real, chance), labels)
         loss = self.loss(of_real, of_fake).generator
         self.adam_g.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * self._part(real).weight).backward()  # type: ignore[no-untyped-call]
+        self.group.sum_gradients(self.generator.parameters())
         self.adam_g.step(self.recipe.rate_g * self._scale)
         self.discriminator.requires_grad_(True)
         return loss.detach()

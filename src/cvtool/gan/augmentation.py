@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cvtool.distributed import Share
 from cvtool.errors import UnknownNameError
 
 POLICIES = ("color", "translation", "cutout", "flip")
@@ -37,7 +38,7 @@ class Draws(NamedTuple):
     flip: Tensor
 
 
-def augment(x: Tensor, policy: frozenset[str], generator: torch.Generator) -> Tensor:
+def augment(x: Tensor, policy: frozenset[str], generator: torch.Generator, share: Share | None = None) -> Tensor:
     """Pictures (N, C, H, W) in [-1, 1] → the same shape and type, each changed by chances of its own.
 
     In this order, whatever is in `policy`: ``flip`` left and right for half of the pictures; ``color``: brightness
@@ -49,6 +50,7 @@ def augment(x: Tensor, policy: frozenset[str], generator: torch.Generator) -> Te
         x: pictures, any float type.
         policy: names out of `POLICIES`; none leaves the pictures as they are.
         generator: draws the same numbers whatever the policy; on the CPU they are the same for every device.
+        share: which rows of a batch the pictures are; None: all of it.
 
     Raises:
         UnknownNameError: a name that is not in `POLICIES`.
@@ -57,7 +59,7 @@ def augment(x: Tensor, policy: frozenset[str], generator: torch.Generator) -> Te
         raise UnknownNameError("augmentation", name, POLICIES, f"There are {', '.join(POLICIES)}.")
     if not policy:
         return x
-    draws = draw(len(x), generator, x.device)
+    draws = draw(share or Share.whole(len(x)), generator, x.device)
     if "flip" in policy:
         x = flipped(x, draws.flip)
     if "color" in policy:
@@ -69,10 +71,10 @@ def augment(x: Tensor, policy: frozenset[str], generator: torch.Generator) -> Te
     return x
 
 
-def draw(count: int, generator: torch.Generator, device: torch.device) -> Draws:
-    """Chances for `count` pictures, drawn where the generator is, brought to `device` in one piece."""
-    chances = torch.rand(len(Draws._fields), count, generator=generator, device=generator.device)
-    return Draws(*chances.to(device, non_blocking=True))
+def draw(share: Share, generator: torch.Generator, device: torch.device) -> Draws:
+    """Chances for a share of a batch, drawn for all of it where the generator is, brought to `device` in one piece."""
+    chances = torch.rand(len(Draws._fields), share.total, generator=generator, device=generator.device)
+    return Draws(*chances[:, share.rows].to(device, non_blocking=True))
 
 
 def flipped(x: Tensor, chance: Tensor) -> Tensor:
@@ -114,14 +116,15 @@ def cut_out(x: Tensor, hole_y: Tensor, hole_x: Tensor) -> Tensor:
     return x * ~(rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-def instance_noise(x: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+def instance_noise(x: Tensor, deviation: float, generator: torch.Generator, share: Share | None = None) -> Tensor:
     """Add normal noise to pictures (N, C, H, W), real and fake: they overlap, so D cannot be certain at once.
 
     Sønderby et al. 2017, arXiv:1610.04490. On the CPU the generator draws the same noise for every device.
     """
     if not deviation:
         return x
-    noise = torch.randn(x.shape, generator=generator, device=generator.device)
+    rows = share or Share.whole(len(x))
+    noise = rows.draw(lambda count: torch.randn(count, *x.shape[1:], generator=generator, device=generator.device))
     return x + deviation * noise.to(x, non_blocking=True)
 
 

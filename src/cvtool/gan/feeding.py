@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.distributed import ALONE, Group
 from cvtool.gan.datasets.data import Pictures
 
 _ON_DEVICE = 2 << 30  # bytes of pictures that may lie on a GPU
@@ -22,22 +23,29 @@ class Batch(NamedTuple):
 
 
 class Feeder:
-    """Every picture once an epoch, in an order that the seed and the epoch alone decide."""
+    """Every picture once an epoch, in an order that the seed and the epoch alone decide.
 
-    def __init__(self, data: Pictures, batch: int, seed: int, device: torch.device) -> None:
+    Attributes:
+        batch: pictures of a batch, those of all processes together.
+        share: of every batch that this process is given.
+    """
+
+    def __init__(self, data: Pictures, batch: int, seed: int, device: torch.device, group: Group = ALONE) -> None:
         self.data, self.seed, self.device = data, seed, device
         self.batch = min(batch, len(data))
+        self.share = group.share(self.batch)
         self.per_epoch = len(data) // self.batch
         self._epoch, self._order = -1, np.empty(0, np.int64)
         fits = device.type != "cpu" and data.pixels.nbytes <= _ON_DEVICE
         self._there = torch.from_numpy(np.array(data.pixels)).to(device) if fits else None
 
     def __call__(self, number: int) -> Batch:
-        """The batch of that number, from 0; what does not fill a batch waits for another epoch's order."""
+        """The share of the batch of that number, from 0; what does not fill a batch waits for another epoch's order."""
         epoch, place = divmod(number, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._order = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.data))
         rows = np.sort(self._order[place * self.batch : (place + 1) * self.batch])  # in order: kinder to memory maps
+        rows = rows[self.share.rows]
         if self._there is not None:
             pixels = self._there[torch.from_numpy(rows).to(self.device)]
         else:

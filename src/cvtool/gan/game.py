@@ -36,7 +36,7 @@ class Game(Protocol):
             done: share of the run that lies behind.
 
         Returns:
-            Scalars without gradient, e.g. ``loss_g``.
+            Scalars without gradient, e.g. ``loss_g``: means over this process's share of the batch.
         """
 
     def calm_down(self) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from cvtool.distributed import Share
+
 Discriminator = Callable[[Tensor, Tensor | None], Tensor]
 
 PERTURBATION = 0.5
@@ -41,7 +43,12 @@ def r1_and_r2(logits: Tensor, both: Tensor) -> Tensor:
 
 
 def gradient_penalty(
-    discriminator: Discriminator, real: Tensor, fake: Tensor, labels: Tensor | None, generator: torch.Generator
+    discriminator: Discriminator,
+    real: Tensor,
+    fake: Tensor,
+    labels: Tensor | None,
+    generator: torch.Generator,
+    share: Share | None = None,
 ) -> Tensor:
     """``mean (‖∇ₓ D(x)‖ − 1)²`` at random points between real pictures and fakes (Gulrajani et al. 2017).
 
@@ -51,17 +58,25 @@ def gradient_penalty(
         fake: (N, C, H, W), of the same labels, one for each real picture.
         labels: (N,) of both, or None.
         generator: draws where between them, once a picture; on the CPU the draws are the same for every device.
+        share: which rows of a batch the pictures are; None: all of it.
 
     Raises:
         ValueError: real pictures and fakes of different shapes.
     """
     if real.shape != fake.shape:
         raise ValueError(f"expected as many fakes as real pictures, got {tuple(real.shape)} and {tuple(fake.shape)}")
-    between = torch.lerp(real.detach(), fake.detach().to(real), _uniform_per_picture(real, generator))
+    between = torch.lerp(real.detach(), fake.detach().to(real), _uniform_per_picture(real, generator, share))
     return _distance_from_one(input_gradient(discriminator, between, labels))
 
 
-def dragan(discriminator: Discriminator, real: Tensor, labels: Tensor | None, generator: torch.Generator) -> Tensor:
+def dragan(
+    discriminator: Discriminator,
+    real: Tensor,
+    labels: Tensor | None,
+    generator: torch.Generator,
+    share: Share | None = None,
+    deviation: Tensor | None = None,
+) -> Tensor:
     """``mean (‖∇ₓ D(x)‖ − 1)²`` around real pictures (Kodali et al. 2017, arXiv:1705.07215).
 
     As in the authors' code: ``x + α · ½ std · u``, std of the whole batch, u uniform in [0, 1) for every value and α
@@ -72,12 +87,14 @@ def dragan(discriminator: Discriminator, real: Tensor, labels: Tensor | None, ge
         real: (N, C, H, W).
         labels: (N,), or None.
         generator: draws α, then u; on the CPU the draws are the same for every device.
+        share: which rows of a batch the pictures are; None: all of it.
+        deviation: std of the batch; None: of these pictures.
     """
     real = real.detach()
-    share = _uniform_per_picture(real, generator)
-    noise = _uniform(real.shape, real, generator)
-    reach = PERTURBATION * real.std(correction=0)
-    return _distance_from_one(input_gradient(discriminator, real + share * reach * noise, labels))
+    alpha = _uniform_per_picture(real, generator, share)
+    noise = _uniform(real.shape, real, generator, share)
+    reach = PERTURBATION * (real.std(correction=0) if deviation is None else deviation)
+    return _distance_from_one(input_gradient(discriminator, real + alpha * reach * noise, labels))
 
 
 def input_gradient(discriminator: Discriminator, pictures: Tensor, labels: Tensor | None) -> Tensor:
@@ -108,10 +125,12 @@ def _distance_from_one(gradient: Tensor) -> Tensor:
     return (lengths - 1).square().mean()
 
 
-def _uniform_per_picture(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    return _uniform(torch.Size((len(pictures), 1, 1, 1)), pictures, generator)
+def _uniform_per_picture(pictures: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
+    return _uniform(torch.Size((len(pictures), 1, 1, 1)), pictures, generator, share)
 
 
-def _uniform(shape: torch.Size, like: Tensor, generator: torch.Generator) -> Tensor:
+def _uniform(shape: torch.Size, like: Tensor, generator: torch.Generator, share: Share | None) -> Tensor:
     """In [0, 1), drawn in float32 where the generator is, then brought to where `like` is."""
-    return torch.rand(shape, generator=generator, device=generator.device).to(like, non_blocking=True)
+    rows = share or Share.whole(shape[0])
+    drawn = rows.draw(lambda count: torch.rand(count, *shape[1:], generator=generator, device=generator.device))
+    return drawn.to(like, non_blocking=True)

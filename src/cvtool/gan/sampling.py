@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.array_files import decode_numbers
 from cvtool.errors import BadInputError, UsageError
 from cvtool.gan.feeding import to_pixels
 from cvtool.gan.networks import Generator
@@ -162,16 +162,9 @@ def decode_latents(data: bytes, generator: Generator, name: str) -> tuple[Tensor
 
 
 def _numbers(data: bytes, name: str) -> NDArray[np.floating]:
-    broken = BadInputError(f"'{name}' is not a .npy file of numbers. 'cvtool gan invert --latent' makes one.")
     try:
-        file = io.BytesIO(data)
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = header(file)
-        # A header may claim any size, and memory would be taken for it before the numbers are missed.
-        if dtype.kind not in "fiu" or prod(shape) * dtype.itemsize > len(data):
-            raise broken
-        found: NDArray[np.floating] = np.load(io.BytesIO(data), allow_pickle=False)
-        return found
-    except (ValueError, EOFError, OSError, TypeError, SyntaxError) as error:
-        raise broken from error
+        return decode_numbers(data)
+    except ValueError as error:
+        raise BadInputError(
+            f"'{name}' is not a .npy file of numbers. 'cvtool gan invert --latent' makes one."
+        ) from error

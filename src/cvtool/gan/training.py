@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvtool.errors import CvtoolError
+from cvtool.distributed import ALONE, Group
+from cvtool.errors import CvtoolError, UsageError
 from cvtool.gan.adversarial import Adversarial
 from cvtool.gan.datasets.data import Pictures
 from cvtool.gan.evaluation import Evaluation, Judge
@@ -22,6 +23,8 @@ from cvtool.gan.features import FeatureModel
 from cvtool.gan.feeding import Feeder, likely_labels
 from cvtool.gan.game import Average, Game
 from cvtool.gan.networks import Generator, Shape, build
+from cvtool.gan.networks.registry import MINIBATCH_GROUP
+from cvtool.gan.networks.shared_norms import share_batch_norms
 from cvtool.gan.options import CHECKS, NetworkOptions, TrainOptions, completed
 from cvtool.gan.sampling import sample
 from cvtool.gan.variational import Variational
@@ -117,9 +120,19 @@ class Trainer:
     Randomness comes from the seed and the step alone, so the position is all the random state there is.
     """
 
-    def __init__(self, game: Game, feed: Feeder, judge: Judge, options: TrainOptions) -> None:
-        self.game, self.feed, self.judge, self.options = game, feed, judge, options
+    def __init__(
+        self, game: Game, feed: Feeder, judge: Judge | None, options: TrainOptions, group: Group = ALONE
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            game, feed: what is played, and with which pictures.
+            judge: of the pictures; only the first process needs one.
+            options, group: of the run; each process has its share of every batch.
+        """
+        self.game, self.feed, self.judge, self.options, self.group = game, feed, judge, options, group
         self.average = Average(game.generator, options.ema)
+        share_batch_norms(game.generator, group)
         self.position = Position(total=options.steps or 0)
         self.watch = Watch()
         self._best: dict[str, Any] = {}
@@ -152,16 +165,18 @@ class Trainer:
     ) -> bool:
         """Train to the end; False when `stop` ended it before. `on_step` may save, also after a check.
 
+        Of a group all processes stop when one is asked to, and only the first checks, and calls the listeners.
+
         Raises:
             CollapseError: the run collapsed and may not go back any more.
         """
         position = self.position
         start = time.perf_counter() - position.seconds
         while position.total == 0 or position.step < position.total:
-            if stop():
+            if self.group.any(stop()):
                 return False
             self._step()
-            position.seconds = time.perf_counter() - start
+            position.seconds = self._clock(start)
             progress(Step("training", position.step, position.total, self._means()))
             probed = position.step >= PROBE or position.seconds > PROBING * self.options.budget
             if position.total == 0 and probed:
@@ -171,17 +186,24 @@ class Trainer:
                 position.total = position.step
             if self.at_check:
                 check = self._check(start)
-                on_check(check)
+                if self.group.is_main:
+                    on_check(check)
                 if check.trouble is not None:
                     self._go_back(check.trouble)
-            on_step()
+            if self.group.is_main:
+                on_step()
         return True
+
+    def _clock(self, start: float) -> float:
+        """Seconds since then, as all processes have it: how long a run lasts hangs on them."""
+        return self.group.sums({"seconds": (time.perf_counter() - start) / self.group.size})["seconds"]
 
     def _step(self) -> None:
         position, began = self.position, time.perf_counter()
         chance = seeded(int(np.random.SeedSequence([self.options.seed, position.step]).generate_state(1)[0]))
         facts = self.game.step(position.step, self.feed, chance, position.scale * self._fall(), self._done())
         self.average.add(self.game.generator, position.step)
+        facts = self.group.means(facts, self.feed.share)
         for name, value in facts.items():
             total, reports = position.sums.get(name, (0.0, 0))
             position.sums[name] = [total + float(value), reports + 1]
@@ -203,10 +225,11 @@ class Trainer:
         """From the time that steps and a check take to the number of both."""
         position = self.position
         began = time.perf_counter()
-        self._judged()
+        if self.group.is_main:
+            self._judged()
         check = time.perf_counter() - began
-        position.seconds = time.perf_counter() - start
-        self._plan(position.step_seconds / position.step, check)
+        position.seconds = self._clock(start)
+        self._plan(*self.group.from_main((position.step_seconds / position.step, check)))
 
     def _plan(self, step: float, check: float) -> None:
         """Steps and checks of the run; with a budget and nothing measured yet, later."""
@@ -237,6 +260,7 @@ class Trainer:
             shape = self.average.generator.shape
             return np.zeros((GRID**2, shape.size, shape.size, shape.channels), np.uint8), None
         pictures = sample(self.average.generator, noise.cpu(), labels, device)
+        assert self.judge is not None
         return self._grid(chance, device), self.judge.evaluate(pictures)
 
     def _grid(self, chance: torch.Generator, device: torch.device) -> NDArray[np.uint8]:
@@ -249,8 +273,10 @@ class Trainer:
 
     def _check(self, start: float) -> Check:
         position = self.position
-        grid, evaluation = self._judged()
-        position.seconds = time.perf_counter() - start
+        grid, evaluation = self._judged() if self.group.is_main else (np.empty(0, np.uint8), None)
+        known = self.group.from_main(None if evaluation is None else evaluation.facts())
+        evaluation = None if known is None else Evaluation(**known)  # type: ignore[arg-type] # its own facts
+        position.seconds = self._clock(start)
         facts = self._means()
         is_best = evaluation is not None and evaluation.fd < position.best
         finite = evaluation is not None and all(math.isfinite(value) for value in facts.values())
@@ -328,25 +354,44 @@ class Trainer:
 
 
 def prepare(
-    data: Pictures, networks: NetworkOptions, options: TrainOptions, model: FeatureModel, progress: Progress = silent
+    data: Pictures,
+    networks: NetworkOptions,
+    options: TrainOptions,
+    model: FeatureModel,
+    progress: Progress = silent,
+    group: Group = ALONE,
 ) -> Trainer:
     """A run that has not begun: untrained networks, where `model` computes, and a judge of what they make.
 
     Raises:
-        UsageError: the networks cannot make such pictures.
+        UsageError: the networks cannot make such pictures, or a batch cannot be shared by the group.
         BadInputError: too few pictures to judge by.
     """
     shape, device = Shape(data.size, data.channels, len(data.classes)), model.device
     networks, options = completed(len(data), networks, options)
-    options = replace(options, precision=training_precision(device, options.precision))
+    options = replace(options, precision=group.from_main(training_precision(device, options.precision)))
+    feed = Feeder(data, options.batch, options.seed, device, group)
+    _check_shares(feed.batch, networks, group)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         generator, discriminator = build(networks, shape)
         for each in (generator, discriminator):
             each.to(device).to(memory_format=torch.channels_last)
-        game: Game = (Variational if options.vae else Adversarial)(generator, discriminator, options)
-    judge = Judge(reference_pictures(data, options), model, progress=progress)
-    return Trainer(game, Feeder(data, options.batch, options.seed, device), judge, options)
+        kind = Variational if options.vae else Adversarial
+        game: Game = kind(generator, discriminator, options, group, feed.share)
+    judge = Judge(reference_pictures(data, options), model, progress=progress) if group.is_main else None
+    return Trainer(game, feed, judge, options, group)
+
+
+def _check_shares(batch: int, networks: NetworkOptions, group: Group) -> None:
+    if batch < group.size:
+        raise UsageError(f"A batch of {batch} pictures is too small for {group.size} processes. Give a larger --batch.")
+    unit = MINIBATCH_GROUP * group.size
+    if networks.minibatch_std and group.size > 1 and batch % unit:
+        raise UsageError(
+            f"--minibatch-std compares {MINIBATCH_GROUP} neighbours, which would fall to different processes. "
+            f"Give a --batch that is a multiple of {unit}."
+        )
 
 
 def reference_pictures(data: Pictures, options: TrainOptions) -> NDArray[np.uint8]:

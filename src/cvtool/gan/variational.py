@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cvtool.distributed import ALONE, Group, Share
 from cvtool.gan.feeding import Feeder
 from cvtool.gan.game import Adam
 from cvtool.gan.networks.registry import Discriminator, Generator
@@ -57,8 +58,17 @@ class Variational:
 
     turns = 1
 
-    def __init__(self, generator: Generator, discriminator: Discriminator, options: TrainOptions) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        options: TrainOptions,
+        group: Group = ALONE,
+        share: Share | None = None,
+    ) -> None:
+        """As `Adversarial`."""
         self.generator, self.options = generator, options
+        self.group, self._share = group, share
         self.encoder = Encoder(discriminator, generator.latent).to(next(discriminator.parameters()).device)
         self.rate = VAE_RATE if options.rate_g is None else options.rate_g
         self.adam_g, self.adam_e = (Adam(each, (0.9, 0.999)) for each in (generator, self.encoder))
@@ -66,15 +76,18 @@ class Variational:
     def step(self, number: int, feed: Feeder, chance: torch.Generator, scale: float, done: float) -> dict[str, Tensor]:
         """As `Game.step`."""
         real, labels = feed(number)
+        share = self._share or Share.whole(len(real))
         with autocast(real.device, self.options.precision):
             mean, log_variance = self.encoder(real, labels)
-            noise = torch.randn(mean.shape, generator=chance).to(mean.device)
+            latent = mean.shape[1]
+            noise = share.draw(lambda count: torch.randn(count, latent, generator=chance)).to(mean.device)
             logits = self.generator.logits(mean + (log_variance / 2).exp() * noise, labels)
         error, distance = reconstruction(logits, real), divergence(mean, log_variance)
         loss = error + self.options.kl * distance
         for adam in (self.adam_g, self.adam_e):
             adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (loss * share.weight).backward()  # type: ignore[no-untyped-call]
+        self.group.sum_gradients([*self.generator.parameters(), *self.encoder.parameters()])
         for adam in (self.adam_g, self.adam_e):
             adam.step(self.rate * scale)
         return {"loss": loss.detach(), "reconstruction": error.detach(), "divergence": distance.detach()}

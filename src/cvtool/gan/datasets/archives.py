@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError
-from cvtool.files import opened_input, shown
+from cvtool.files import opened_input, read_at_most, shown
 from cvtool.gan.datasets.data import Item, Problem, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
 from cvtool.gan.picture_options import Conditional
@@ -41,7 +41,7 @@ class FileOrigin:
     """
 
     def __init__(self, path: Path) -> None:
-        with opened_input(path):  # the clear words for files that cannot be read at all
+        with opened_input(path, lasting=True):  # the clear words for files that cannot be read at all
             pass
         self._path = path
         self.place = os.path.realpath(path)
@@ -148,7 +148,7 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Proble
 
 def _limited(file: IO[bytes] | None, name: str) -> bytes | Problem:
     """All bytes of a member, never more than `LARGEST_MEMBER`: few bytes of an archive can stand for very many."""
-    data = file.read(LARGEST_MEMBER + 1) if file is not None else b""
+    data = read_at_most(file, LARGEST_MEMBER + 1) if file is not None else b""
     if len(data) > LARGEST_MEMBER:
         return Problem(name, f"is larger than {LARGEST_MEMBER >> 20} MiB")
     return data

@@ -34,9 +34,9 @@ _ZEROS = bytes(1 << 20)
 
 
 def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/cvtool/gan``, or the same in ``~/.cache``."""
+    """``$XDG_CACHE_HOME/cvtool/gan``, or the same in ``~/.cache``; without a home a place where nothing can be kept."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home, "cvtool", "gan")
+    return Path(os.devnull if home.startswith("~") else home, "cvtool", "gan")
 
 
 class Cache:

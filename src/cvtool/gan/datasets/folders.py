@@ -80,7 +80,8 @@ def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
             ) from error
         for entry in entries:
             name = f"{inside}{entry.name}"
-            if entry.is_dir() and not entry.name.startswith("."):
+            # Not by the entry's own methods: of a link to itself they raise, and it is as good as a broken one.
+            if os.path.isdir(entry.path) and not entry.name.startswith("."):
                 waiting.append(f"{name}/")
-            elif is_picture_name(name) and entry.is_file():
+            elif is_picture_name(name) and os.path.isfile(entry.path):
                 yield name, entry.stat()

@@ -123,7 +123,7 @@ def _axes(pixels: h5py.Dataset, path: Path, name: str) -> tuple[int, ...]:
 def _labels(file: h5py.File, name: str, count: int, path: Path) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     group, slash, _ = name.rpartition("/")
     beside = f"{group}{slash}{LABELS}"
-    if file.get(beside) is None:
+    if file.get(beside, getlink=True) is None:
         return None, ()
     found = own_dataset(file, beside)
     if found.dtype.kind not in "iub" or found.size != count or found.shape[0] != count:

@@ -171,7 +171,7 @@ def _recognised(path: Path) -> Origin:
     """What lies at a path that is there."""
     if path.is_dir():
         return IdxOrigin(path) if picture_files(path) else FolderOrigin(path)
-    with opened_input(path) as file:
+    with opened_input(path, lasting=True) as file:
         start = file.read(8)
         if start == _HDF5_MAGIC:
             return Hdf5Origin(path)

@@ -159,6 +159,10 @@ class Cropped(nn.Module):
         return x[..., start : start + self.size, start : start + self.size]
 
 
+MINIBATCH_GROUP = 4
+"""Pictures that `MinibatchDeviation` compares, if the batch can be divided so."""
+
+
 class MinibatchDeviation(nn.Module):
     """One more channel: how much the pictures of each group of up to four differ (Karras et al. 2018).
 
@@ -168,7 +172,7 @@ class MinibatchDeviation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C + 1, H, W)."""
         count = x.shape[0]
-        group = next(each for each in (4, 3, 2, 1) if count % each == 0)
+        group = next(each for each in range(MINIBATCH_GROUP, 0, -1) if count % each == 0)
         groups = x.float().reshape(-1, group, *x.shape[1:])
         deviation = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
         more = deviation.repeat_interleave(group).to(x.dtype).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])

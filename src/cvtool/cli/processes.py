@@ -1,0 +1,95 @@
+"""Commands that torchrun starts several times: who speaks, and when a run goes on by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cvtool.errors import Interrupted, UsageError
+from cvtool.launch import identity, launch
+
+if TYPE_CHECKING:
+    from cvtool.distributed import Group
+
+TOGETHER = ("caption train", "gan train")
+"""Commands that know how to share their work."""
+
+
+def enter(arguments: Sequence[str]) -> None:
+    """Called before anything else: only the first process says anything, until another fails.
+
+    Raises:
+        UsageError: the command would do the same in every process.
+    """
+    place = launch()
+    if place is None or place.size == 1:
+        return
+    if not place.is_main:
+        _hush()
+    words = " ".join(arguments[:2])
+    if not any(words == known or words.startswith(f"{known} ") for known in TOGETHER):
+        raise UsageError(f"'cvtool {words}' runs in one process; several can share: {', '.join(TOGETHER)}.")
+
+
+@contextmanager
+def together(device: str) -> Iterator[Group]:
+    """A block of all processes of the launch, see `cvtool.distributed.joined`; of a failure the first to fail speaks.
+
+    Raises:
+        UsageError: the processes cannot have devices of their own.
+        CvtoolError: they do not find each other.
+    """
+    from cvtool.distributed import fails_first, joined
+
+    with joined(device) as group:
+        try:
+            yield group
+        except (Interrupted, KeyboardInterrupt):  # all were asked to stop, and the first says what it has written
+            if group.is_main:
+                fails_first(group)
+            raise
+        except BaseException:
+            if group.size > 1:
+                _speak() if fails_first(group) else _hush()
+            raise
+
+
+def goes_on(run: Path, *, resume: bool, overwrite: bool) -> bool:
+    """Whether to go on with what is in a run's directory.
+
+    Either that was asked for, or this very launch began it: torchrun started its processes again, or a queue the job.
+    """
+    place = launch()
+    if resume or place is None:
+        return resume
+    config = _config(run)
+    if config is None:
+        return False
+    return config.get("launch") == identity() or (place.restarts > 0 and not overwrite)
+
+
+def company(group: Group) -> dict[str, Any]:
+    """What a run's configuration keeps of the processes; they may be others when it goes on."""
+    return {"processes": group.size, **({} if launch() is None else {"launch": identity()})}
+
+
+def _config(run: Path) -> dict[str, Any] | None:
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads((run / "config.json").read_bytes())
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _hush() -> None:
+    if sys.stderr is sys.__stderr__:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 # for as long as the process lives
+
+
+def _speak() -> None:
+    if sys.__stderr__ is not None:
+        sys.stderr = sys.__stderr__

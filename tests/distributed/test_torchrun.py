@@ -1,0 +1,158 @@
+"""``cvtool caption train`` by several processes, from words to files: killed, stopped, resumed, and in error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from launching import LIMIT, ends, environment, start, start_each, torchrun
+from PIL import Image
+from safetensors.torch import load_file
+
+import cvtool.cli.main as program
+
+COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
+EPOCHS = 40
+
+
+def make_set(folder: Path, train: int = 12) -> Path:
+    """Pictures of one colour each, and what people say of them."""
+    for split, count in (("train", train), ("dev", 3)):
+        for number in range(count):
+            color = list(COLORS)[number % 3]
+            noise = np.random.default_rng(number).integers(-20, 20, (64, 64, 3))
+            path = folder / split / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.clip(np.array(COLORS[color]) + noise, 0, 255).astype(np.uint8)).save(path)
+            path.with_suffix(".txt").write_text(f"a {color} picture .\nthis picture is {color} .\n")
+    return folder
+
+
+def training(shelf: Path, run: Path, *more: object) -> list[object]:
+    """A run of steps that take a moment, so that there is time to disturb it."""
+    shape = ("--hidden", 32, "--embedding", 16, "--dropout", 0.1, "--threshold", 1, "--max-length", 8)
+    learning = ("--epochs", EPOCHS, "--batch", 4, "--rate", 0.01, "--patience", 99, "--device", "cpu")
+    where = ("--data", f"folder:{shelf / 'set'}", "--features", shelf / "f.h5", "-o", run)
+    return ["caption", "train", *where, *shape, *learning, *more]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, its features, and the runs that nobody disturbs: by one process and by two; nobody writes here."""
+    folder = tmp_path_factory.mktemp("shelf")
+    words = ["caption", "features", "--data", f"folder:{make_set(folder / 'set')}", "-o", str(folder / "f.h5"), "-q"]
+    assert program.run(words) == 0
+    assert program.run([*map(str, training(folder, folder / "one")), "-q"]) == 0
+    (code, out, err), other = ends(start(["-m", "cvtool", *training(folder, folder / "two", "--json")], 2))
+    assert (code, other) == (0, (0, "", "")), err + other[2]
+    assert [json.loads(line).get("epoch") for line in out.splitlines()] == [*range(1, EPOCHS + 1), None]
+    return folder
+
+
+def metrics(run: Path) -> list[dict]:
+    """Without the clock."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    for name in ("best.safetensors", "last.safetensors"):
+        one, two = load_file(run / name), load_file(other / name)
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one), name
+    assert metrics(run) == metrics(other)
+
+
+def until(path: Path, child: subprocess.Popen[str]) -> None:
+    """Wait for a file that a child is to write."""
+    for _ in range(LIMIT * 50):
+        if path.exists():
+            return
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.02)
+    raise AssertionError(f"no {path}")
+
+
+def worker(parent: int, rank: int) -> int:
+    """The process that torchrun started for a rank."""
+    for each in Path("/proc").iterdir():
+        try:
+            fields = (each / "stat").read_text().rpartition(")")[2].split()
+            if fields[1] == str(parent) and f"RANK={rank}".encode() in (each / "environ").read_bytes().split(b"\0"):
+                return int(each.name)
+        except (OSError, IndexError):
+            continue
+    raise AssertionError(f"torchrun has no process of rank {rank}")
+
+
+def begin(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_learn_what_one_does(shelf: Path) -> None:
+    for one, two in zip(metrics(shelf / "one"), metrics(shelf / "two"), strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+        assert two["perplexity"] == pytest.approx(one["perplexity"], rel=1e-3)
+    configs = [json.loads((shelf / name / "config.json").read_text()) for name in ("one", "two")]
+    assert [config["processes"] for config in configs] == [1, 2]
+    assert configs[0]["train_options"] == configs[1]["train_options"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the workers in /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_worker_that_is_killed_is_started_again_and_nothing_is_lost(shelf: Path, tmp_path: Path, rank: int) -> None:
+    run = tmp_path / "run"
+    child = begin(torchrun(training(shelf, run, "-q"), 2, restarts=1))
+    until(run / "state.pt", child)
+    victim = worker(child.pid, rank)
+    os.kill(victim, signal.SIGKILL)
+    out, err = child.communicate(timeout=LIMIT)
+    assert child.returncode == 0, err
+    assert err.count("cvtool: error: Another process of this run has ended") <= 1  # it may be ended before it notices
+    assert "Signal 9 (SIGKILL)" in err or "exitcode: -9" in err or "exitcode  : -9" in err
+    assert out.count("epoch 40 ") == 1
+    assert_same_run(run, shelf / "two")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_it_goes_on_with_another_number_of_processes(shelf: Path, tmp_path: Path, number: int) -> None:
+    run = tmp_path / "run"
+    children = start(["-m", "cvtool", *training(shelf, run)], 2)
+    until(run / "state.pt", children[0])
+    children[1].send_signal(number)  # one is enough: all agree to stop
+    first, second = ends(children)
+    assert (first[0], second[0]) == (130, 130), first[2] + second[2]
+    assert first[2].count("cvtool: interrupted: Stopped;") == 1
+    assert second[1:] == ("", "")
+    assert 0 < len(metrics(run)) < EPOCHS
+    assert program.run([*map(str, training(shelf, run, "--resume")), "-q"]) == 0
+    for one, other in zip(metrics(shelf / "one"), metrics(run), strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=1e-4)
+
+
+def test_what_one_process_finds_wrong_is_said_once(shelf: Path, tmp_path: Path) -> None:
+    other = make_set(tmp_path / "other", train=9)
+    words = training(shelf, tmp_path / "run", "-q")
+    place = words.index("--data") + 1
+    specs = (f"folder:{shelf / 'set'}", f"folder:{other}")
+    found = ends(start_each([["-m", "cvtool", *words[:place], spec, *words[place + 1 :]] for spec in specs]))
+    said = "".join(err for _, _, err in found)
+    assert all(code != 0 for code, _, _ in found)
+    assert said.count("\n") == 1
+    assert "Process 1 has another data set than process 0" in said
+
+
+def test_what_all_find_wrong_is_said_once(tmp_path: Path) -> None:
+    words = ["caption", "train", "--data", f"folder:{tmp_path / 'nowhere'}", "-o", tmp_path / "run"]
+    found = ends(start(["-m", "cvtool", *words], 2))
+    said = "".join(out + err for _, out, err in found)
+    assert [code for code, _, _ in found] == [3, 3]
+    assert said.count("\n") == 1
+    assert "nowhere" in said
