@@ -1,14 +1,45 @@
-# The README's two set-up commands, and what contributors run.
-.PHONY: demo test lint bench
+# The README's two set-up commands (demo, test), and what contributors run. `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet
+.PHONY: help demo setup test lint docs reference constraints wheel bench tables clean
+.DEFAULT_GOAL := help
 
-demo:
-	python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/cvtool stylize assets/photos/cat.jpg assets/styles/marbling.jpg -o painted.png
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test:
-	.venv/bin/pip install '.[test]' && .venv/bin/python -m pytest
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
 
-lint:
-	.venv/bin/pip install '.[dev]' && .venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
+demo: $(BIN)/python ## install, and paint a first picture
+	$(PIP) . && $(BIN)/cvtool stylize assets/photos/cat.jpg assets/styles/marbling.jpg -o painted.png
 
-bench:
-	.venv/bin/pip install '.[bench]' && .venv/bin/python benchmarks/stylize.py
+setup: $(BIN)/python ## all that contributors need, the sources as they are
+	$(PIP) -e '.[dev,docs]'
+
+test: $(BIN)/python ## the whole suite
+	$(PIP) '.[test]' && $(BIN)/python -m pytest
+
+lint: $(BIN)/python ## format, lint and types
+	$(PIP) '.[dev]' && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+
+docs: $(BIN)/python ## the site, into build/site; links are checked
+	$(PIP) '.[docs]' && NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+reference: $(BIN)/python ## pages, manual pages and completion that are made from the code
+	$(PIP) -e . && $(BIN)/python docs/make_reference.py && $(BIN)/python docs/make_models.py
+
+constraints: $(BIN)/python ## constraints.txt from the versions in .venv
+	$(PIP) '.[test]' && $(BIN)/python docs/make_constraints.py
+
+wheel: $(BIN)/python ## the wheel, into dist/
+	$(PIP) '.[dev]' && $(BIN)/python -m build --wheel .
+
+bench: $(BIN)/python ## measure every table again; hours, alone on the machine
+	$(PIP) '.[bench]' && $(BIN)/python benchmarks/all.py $(ARGS)
+
+tables: $(BIN)/python ## print every table from what was measured
+	$(BIN)/python benchmarks/all.py --table
+
+clean: ## what the other targets made
+	rm -rf build dist

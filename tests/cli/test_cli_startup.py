@@ -99,8 +99,9 @@ def test_the_bare_command_shows_the_help(cvtool) -> None:
         assert re.search(rf"^  {name} ", bare.out, re.MULTILINE)
 
 
-def test_short_help_of_no_command_is_cut_off(cvtool) -> None:
-    listed = cvtool("--help").out.split("Commands:")[1]
+@pytest.mark.parametrize("group", [[], ["caption"], ["gan"]], ids=lambda words: "-".join(words) or "cvtool")
+def test_short_help_of_no_command_is_cut_off(cvtool, group: list[str]) -> None:
+    listed = cvtool(*group, "--help").out.split("Commands:")[1]
     assert "..." not in listed
 
 

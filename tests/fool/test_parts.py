@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from cvtool.errors import UsageError
+from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.goal import Goal
 from cvtool.fool.jpeg import jpeg, soft_jpeg
 from cvtool.fool.norms import dual_length, length, project, steepest
-from cvtool.fool.options import Norm
+from cvtool.fool.options import Method, Norm
+from cvtool.fool.service import usual_norm
 from cvtool.fool.survival import parse_wears
 from cvtool.images import resize
 from cvtool.tensors import to_pixels, to_tensor
@@ -65,6 +67,13 @@ def test_a_step_in_l1_is_of_length_one_and_few_values():
     step = steepest(changes(), Norm.l1, share=0.05)
     torch.testing.assert_close(length(step, Norm.l1), torch.ones(4))
     assert (step.flatten(1) != 0).sum(1).tolist() == [round(0.05 * 90)] * 4
+
+
+def test_a_bare_eps_is_a_bound_on_every_value():
+    auto, ddn = ATTACKS[Method.auto], ATTACKS[Method.ddn]
+    assert usual_norm(auto, 8 / 255) is Norm.linf
+    assert usual_norm(auto, None) is Norm.l2
+    assert usual_norm(ddn, 3.0) is Norm.l2  # measures in nothing else
 
 
 def test_goal():

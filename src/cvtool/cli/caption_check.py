@@ -26,9 +26,9 @@ def check(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Compare the NumPy cells and their hand-derived gradients with torch's.
+    """Compare hand-derived gradients with torch's.
 
-    A table of every output and gradient with its largest relative error, in double precision.
+    A table of every output and gradient of the NumPy cells with its largest relative error, in double precision.
     """
     from cvtool.caption.check import CHECKED, LARGEST_ERROR, check
 

@@ -95,7 +95,9 @@ def evaluate(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Measure captions: BLEU, ROUGE-L, CIDEr-D, and of a captioner its perplexity, on a split of a data set.
+    """Measure captions: BLEU, ROUGE-L, CIDEr-D.
+
+    On a split of a data set; of a captioner also its perplexity.
 
     With --references and --hypotheses two files are compared, and no network is needed.
     """

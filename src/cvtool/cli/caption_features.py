@@ -53,9 +53,10 @@ def features(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Compute the features of a data set's pictures once, for any number of trainings.
+    """Compute the features of pictures once.
 
-    Can be stopped and started again: only pictures that the file lacks are computed.
+    For any number of trainings on a data set. Can be stopped and started again: only pictures that
+    the file lacks are computed.
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     started = time.perf_counter()

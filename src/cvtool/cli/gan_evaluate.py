@@ -90,9 +90,10 @@ def evaluate(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Measure how far a generator's pictures are from real ones, and how far other real ones are, for scale.
+    """Measure how far a generator is from real pictures.
 
-    Distances fall with the number of pictures: compare only what was measured with the same --samples.
+    Other real pictures are measured, too, for scale. Distances fall with the number of pictures:
+    compare only what was measured with the same --samples.
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     started = time.perf_counter()

@@ -27,10 +27,10 @@ def export(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Write a generator as TorchScript or ONNX, and check that the file makes the same pictures.
+    """Write a generator as TorchScript or ONNX.
 
-    It takes noise 'z' (N, numbers) and, of a generator with classes, 'label' (N,), and gives pictures
-    (N, channels, side, side) from -1 (black) to 1.
+    The file is checked to make the same pictures. It takes noise 'z' (N, numbers) and, of a
+    generator with classes, 'label' (N,), and gives pictures (N, channels, side, side) from -1 (black) to 1.
     """
     from cvtool.files import write_atomically
     from cvtool.gan.export import export as exported

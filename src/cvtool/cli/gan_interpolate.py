@@ -105,7 +105,10 @@ def interpolate(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Walk from picture to picture through what a generator can make, along arcs in its space of noise."""
+    """Walk from picture to picture.
+
+    Along arcs in a generator's space of noise: all that is between can be made, too.
+    """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if latent is not None:
         refuse_latent_with(seeds=seeds, truncation=truncation)

@@ -78,7 +78,10 @@ def invert(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Find what a generator can make that is most like a picture; write both side by side."""
+    """Find what comes nearest to a picture.
+
+    Of all that a generator can make; both are written side by side.
+    """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     inputs = expand(images, recursive=recursive)
     refuse_second_stdin(inputs)

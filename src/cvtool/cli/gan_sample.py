@@ -99,7 +99,10 @@ def sample(
     verbose: shared.Verbose = False,
     debug: shared.Debug = False,
 ) -> None:
-    """Make pictures with a generator: the same seed gives the same picture, however many are made."""
+    """Make pictures with a generator.
+
+    The same seed gives the same picture, however many are made.
+    """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if latent is not None:
         refuse_latent_with(seeds=seeds, number=number, truncation=truncation)

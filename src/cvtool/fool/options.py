@@ -49,7 +49,7 @@ class FoolOptions:
 
     Attributes:
         method: how; ``auto`` takes what is best for the goal.
-        norm: of the change; None asks the method.
+        norm: of the change; None: with an `eps` linf, if the method measures in it, else the method's first.
         eps: largest change in that norm; None looks for the smallest change that does it.
         steps: iterations; None asks the method.
         step_size: of one iteration, in the unit of eps; None asks the method.

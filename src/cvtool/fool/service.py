@@ -111,6 +111,11 @@ def fool(
     return [results[number] for number in range(len(pictures))]
 
 
+def usual_norm(spec: AttackSpec, eps: float | None) -> Norm:
+    """Of an attack that was told none. A bare eps is understood as everybody writes it: how far any value may move."""
+    return Norm.linf if eps is not None and Norm.linf in spec.norms else spec.norms[0]
+
+
 def check_options(options: FoolOptions, *, targeted: bool, masked: bool = False) -> AttackSpec:
     """The attack that is asked for.
 
@@ -233,7 +238,7 @@ class _Job:
         model, options = self.victim.model, self.options
         x = torch.cat([to_tensor(pixels, model.device) for pixels in originals])
         wanted = None if targets[0] is None else torch.tensor([t or 0 for t in targets], device=x.device)
-        norm = options.norm or self.spec.norms[0]
+        norm = options.norm or usual_norm(self.spec, options.eps)
         eps = options.eps or (USUAL_EPS[norm] if self.spec.kind is Kind.bounded else math.inf)
         plain = self._look(*x.shape[2:])
         container = self.container

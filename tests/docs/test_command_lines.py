@@ -1,0 +1,54 @@
+"""Every command line that a page shows is one that the command line takes, as far as its parser can tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from fences import blocks, command_lines
+
+from cvtool.cli.failures import TYPER_ERROR
+from cvtool.cli.main import app
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+LINES = [
+    pytest.param(words, id=f"{page.stem}: cvtool {' '.join(words)}"[:100])
+    for page in PAGES
+    for block in blocks(page, "sh", "make", "bash")
+    for words in command_lines(block)
+]
+
+
+def parse(words: list[str]) -> None:
+    """Go through the groups to the command, and let it read its options; nothing is carried out."""
+    command = typer.main.get_command(app)
+    name = "cvtool"
+    while hasattr(command, "commands") and words:
+        head = " ".join(words[:2]) if " ".join(words[:2]) in command.commands else words[0]
+        if head.startswith("-"):
+            break
+        command.resolve_command(typer.Context(command), list(words))  # complains of what there is not
+        words = words[len(head.split()) :]
+        command, name = command.commands[head], head
+    command.make_context(name, list(words))
+
+
+@pytest.mark.parametrize("words", LINES)
+def test_the_parser_takes_it(words: list[str]) -> None:
+    parse(words)
+
+
+def test_there_are_many() -> None:
+    assert len(LINES) > 100
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["stylize", "--strenght", "5"], ["saliency"], ["gan", "sample", "--seed", "x"], ["paint", "a.jpg"]],
+    ids=" ".join,
+)
+def test_it_would_notice(words: list[str]) -> None:
+    with pytest.raises(TYPER_ERROR):
+        parse(words)
