@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cvtool.errors import BadInputError, UsageError
+from cvtool.files import read_input
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _coco(folder: Path) -> Boxes:
     found: dict[str, list[LabelledBox]] = defaultdict(list)
     for file in files:
         try:
-            data = json.loads(file.read_bytes())
+            data = json.loads(read_input(file))
             names = {each["id"]: str(each["name"]) for each in data["categories"]}
             pictures = {each["id"]: each for each in data["images"]}
             for each in data["annotations"]:
@@ -62,7 +63,7 @@ def _coco(folder: Path) -> Boxes:
                 edges = (left, top, left + width, top + height)
                 box = _box(names[each["category_id"]], edges, float(picture["width"]), float(picture["height"]))
                 found[Path(picture["file_name"]).stem].append(box)
-        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
             raise BadInputError(f"'{file}' is no COCO instances file: {_why(error)}.") from error
     return {stem: tuple(boxes) for stem, boxes in found.items()}
 
@@ -76,13 +77,13 @@ def _voc(folder: Path) -> Boxes:
     found = {}
     for file in files:
         try:
-            root = ElementTree.parse(file).getroot()  # expat refuses entities that grow without end
+            root = ElementTree.fromstring(read_input(file))  # expat refuses entities that grow without end
             width, height = (float(_text(root, f"size/{side}")) for side in ("width", "height"))
             boxes = []
             for each in root.iter("object"):
                 x0, y0, x1, y1 = (float(_text(each, f"bndbox/{edge}")) for edge in ("xmin", "ymin", "xmax", "ymax"))
                 boxes.append(_box(_text(each, "name"), (x0 - 1, y0 - 1, x1, y1), width, height))  # counted from 1
-        except (OSError, ValueError, KeyError, ZeroDivisionError, ElementTree.ParseError) as error:
+        except (ValueError, LookupError, ArithmeticError, ElementTree.ParseError) as error:
             raise BadInputError(f"'{file}' is no Pascal VOC annotation: {_why(error)}.") from error
         if boxes:
             found[file.stem] = tuple(boxes)

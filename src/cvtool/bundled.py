@@ -1,14 +1,22 @@
-"""The demo pictures that come with the install: photos to work on and styles to borrow."""
+"""What comes with the install: demo pictures (photos to work on, styles to borrow) and checkpoints."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvtool.errors import UnknownNameError
+from cvtool.errors import BadInputError, UnknownNameError
+from cvtool.files import sha256_of
 
 KINDS = {"photo": "photos", "style": "styles"}
 """What a picture is for → the folder of assets it lies in."""
+
+CHECKPOINTS = {
+    "captioner.safetensors": "b3b56cbaee6b3a989097a79f0f9a7a0143564cc2e86ca2e30d9a5c022b0480ac",
+    "generator.safetensors": "2fdab85f0a50717681ee4f90a72be1db3e73ec6425af7d152bbc5e3f2e9e94f8",
+    "painter.safetensors": "f3035b75b09c10225464555f91bdbe0de90f4346b2d51f06cf2c2915a1d92d3a",
+}
+"""The SHA-256 of the bundled checkpoints; who makes one anew writes it here."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
@@ -33,6 +41,21 @@ def asset_folder() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "assets"
     return installed if installed.is_dir() else package.parents[1] / "assets"
+
+
+def published(path: Path) -> Path:
+    """The same path, of one of the `CHECKPOINTS`, if the file is the one that was published.
+
+    Raises:
+        BadInputError: it is missing, or another one.
+    """
+    found = sha256_of(path)
+    if found != CHECKPOINTS[path.name]:
+        raise BadInputError(
+            f"'{path}' is not the published file (sha256 {found[:12]}… instead of {CHECKPOINTS[path.name][:12]}…). "
+            "Install cvtool again."
+        )
+    return path
 
 
 def list_assets() -> list[Asset]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cvtool.clips import Clip
+from cvtool.clips import Clip, opened_container
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.files import atomic_path, shown, write_atomically, write_error
 from cvtool.images import Picture, encode_picture, flatten
@@ -276,12 +276,10 @@ def _levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
 @contextmanager
 def _sound(target: Any, kind: Container, source: Clip) -> Iterator[Callable[[Fraction | None], None]]:
     """Lends a function that carries over the sound up to a time in seconds; None carries over the rest."""
-    import av
-
     if not source.sounds:
         yield lambda until: None
         return
-    with av.open(str(source.path), metadata_errors="replace") as container:
+    with opened_container(source.path) as container:
         zero = source.begins
         tracks = {track.index: _Track(target, track, kind, zero) for track in container.streams.audio}
         packets = container.demux(*container.streams.audio)

@@ -9,6 +9,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -101,7 +102,7 @@ def open_clip(path: str | Path, rate: Fraction | None = None) -> Clip:
     path = Path(path)
     if path.is_dir():
         return _open_folder(path, rate or FOLDER_RATE)
-    with opened_input(path) as file:
+    with opened_input(path, lasting=True) as file:
         head = file.read(16)
     if not head:
         raise BadInputError(f"'{shown(path)}' is empty. Fetch or save it again.")
@@ -227,11 +228,25 @@ def _animation_frames(clip: Clip, first: int, last: int) -> Iterator[Picture]:
 # videos
 
 
+@contextmanager
+def opened_container(path: str | Path) -> Iterator[Any]:
+    """A video file, open for reading by FFmpeg in the block.
+
+    By its name FFmpeg would take it for an address (``concat:a|b``) where it looks like one, and of a playlist it would
+    read the files it lists: this way a file can only speak of itself.
+    """
+    import av
+
+    options = {"protocol_whitelist": "none"}
+    with open(path, "rb") as file, av.open(file, metadata_errors="replace", options=options) as container:
+        yield container
+
+
 def _open_video(path: Path) -> Clip:
     import av
 
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with opened_container(path) as container:
             if not container.streams.video:
                 raise BadInputError(f"'{shown(path)}' has no pictures, only sound. Give a video.")
             stream: Any = container.streams.video[0]
@@ -251,7 +266,7 @@ def _open_video(path: Path) -> Clip:
             sounds = tuple(sound.codec_context.name for sound in container.streams.audio)
     except BadInputError:
         raise
-    except (av.FFmpegError, ValueError, EOFError) as error:
+    except (av.FFmpegError, OSError, ValueError, EOFError, OverflowError, ZeroDivisionError) as error:
         raise _broken(path, error) from error
     assert size is not None
     begins = times[0]
@@ -337,7 +352,7 @@ def _video_frames(clip: Clip, first: int, last: int) -> Iterator[Picture]:
     import av
 
     try:
-        with av.open(str(clip.path), metadata_errors="replace") as container:
+        with opened_container(clip.path) as container:
             stream: Any = container.streams.video[0]
             stream.thread_type = "AUTO"
             for number, frame in enumerate(container.decode(stream)):
@@ -345,7 +360,7 @@ def _video_frames(clip: Clip, first: int, last: int) -> Iterator[Picture]:
                     return
                 if number >= first:
                     yield _picture(_levels(frame, stream), None, clip.path)
-    except (av.FFmpegError, EOFError) as error:
+    except (av.FFmpegError, OSError, ValueError, EOFError) as error:
         raise _broken(clip.path, error) from error
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import secrets
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from cvtool.errors import BadInputError, CvtoolError
 
@@ -20,6 +22,9 @@ MAX_INPUT_BYTES = 2 << 30
 """Largest input read into memory, in bytes: the largest picture accepted, uncompressed at 16 bits, fits."""
 
 CHUNK_BYTES = 1 << 20
+
+PIPE_SECONDS = 30.0
+"""How long a named pipe is waited for until somebody writes into it."""
 
 PICTURE_SUFFIXES = frozenset(
     f".{name}"
@@ -33,22 +38,47 @@ def shown(name: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name))
 
 
-def read_input(path: str | Path) -> bytes:
-    """All bytes of an input file or pipe.
+def read_input(path: str | Path, *, lasting: bool = False) -> bytes:
+    """All bytes of an input file or pipe; `lasting` as in `opened_input`.
 
     Raises:
         BadInputError: `path` is missing, a directory, a device, unreadable, or larger than `MAX_INPUT_BYTES`.
     """
-    with opened_input(path) as file:
-        data = file.read(MAX_INPUT_BYTES + 1)
+    with opened_input(path, lasting=lasting) as file:
+        return read_stream(file, path)
+
+
+def read_stream(file: IO[bytes], name: object) -> bytes:
+    """All bytes of an open file or pipe; `name` is used in messages.
+
+    Raises:
+        BadInputError: there are more than `MAX_INPUT_BYTES`.
+    """
+    data = read_at_most(file, MAX_INPUT_BYTES + 1)
     if len(data) > MAX_INPUT_BYTES:
-        raise BadInputError(f"'{shown(path)}' is larger than {MAX_INPUT_BYTES >> 30} GiB. Give a smaller file.")
+        raise BadInputError(f"'{shown(name)}' is larger than {MAX_INPUT_BYTES >> 30} GiB. Give a smaller file.")
     return data
 
 
+def read_at_most(file: IO[bytes], most: int) -> bytes:
+    """The first `most` bytes of a file, or all if there are fewer.
+
+    Unlike ``file.read(most)``, which takes memory for `most` bytes before it looks, it takes what there is.
+    """
+    found = io.BytesIO()  # gives its bytes away without a copy
+    while most > 0 and (part := file.read(min(most, CHUNK_BYTES))):
+        found.write(part)
+        most -= len(part)
+    return found.getvalue()
+
+
 @contextmanager
-def opened_input(path: str | Path) -> Iterator[BinaryIO]:
+def opened_input(path: str | Path, *, lasting: bool = False) -> Iterator[BinaryIO]:
     """An input file or pipe, open for reading in the block.
+
+    Args:
+        path: of the file.
+        lasting: it must be a file, not a pipe: it is read more than once, or out of order.
 
     Raises:
         BadInputError: it cannot be read; also for an `OSError` in the block.
@@ -59,10 +89,35 @@ def opened_input(path: str | Path) -> Iterator[BinaryIO]:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # /dev/zero never ends
             raise BadInputError(f"'{shown(path)}' is a device, not a file. Give a file.")
-        with open(path, "rb") as file:
+        if lasting and not stat.S_ISREG(mode):
+            raise BadInputError(f"'{shown(path)}' is a pipe, and has to be a file. Write it to a file first.")
+        with _open_pipe(path) if stat.S_ISFIFO(mode) else open(path, "rb") as file:
             yield file
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise BadInputError(f"Cannot read '{shown(path)}': {_read_reason(error)}") from error
+
+
+def _open_pipe(path: str | Path) -> BinaryIO:
+    """A pipe to read from: opening one waits for somebody who writes, for ever if need be."""
+    handles: list[int] = []
+
+    def wait() -> None:
+        with suppress(OSError):
+            handles.append(os.open(path, os.O_RDONLY))
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    waiting.join(PIPE_SECONDS)
+    in_vain = waiting.is_alive()
+    if in_vain:  # being a writer for a moment lets go of the thread
+        with suppress(OSError):
+            os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+        waiting.join(1)
+    if in_vain or not handles:
+        for handle in handles:
+            os.close(handle)
+        raise BadInputError(f"Nobody writes into the pipe '{shown(path)}'. Start what fills it first.")
+    return open(handles[0], "rb")
 
 
 def sha256_of(path: str | Path) -> str:
@@ -72,7 +127,7 @@ def sha256_of(path: str | Path) -> str:
         BadInputError: the file cannot be read.
     """
     digest = hashlib.sha256()
-    with opened_input(path) as file:
+    with opened_input(path, lasting=True) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

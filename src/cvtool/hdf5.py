@@ -52,7 +52,7 @@ def open_file(path: Path, mode: str) -> h5py.File:
     """
     import h5py
 
-    with opened_input(path):  # the clear words for files that cannot be read at all
+    with opened_input(path, lasting=True):  # the clear words for files that cannot be read at all
         pass
     try:
         return h5py.File(path, mode, libver=VERSIONS if mode == "r+" else None)

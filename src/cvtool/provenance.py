@@ -140,10 +140,10 @@ def _picture_note(path: str | Path) -> str | None:
 
 def _clip_note(path: str | Path) -> str | None:
     """The comment of a video, if it is a record."""
-    import av
+    from cvtool.clips import opened_container
 
     try:
-        with no_stderr, av.open(str(path)) as container:
+        with no_stderr, opened_container(path) as container:
             tags = {name.casefold(): text for name, text in container.metadata.items()}  # Matroska has capitals
     except Exception:  # as above; here it only means that there is none
         return None

@@ -29,9 +29,11 @@ import torch
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.event_files import EventFiles
 from cvtool.files import read_input, write_atomically, write_error
+from cvtool.tensor_files import load_torch
 
 CONFIG, METRICS, LAST, BEST, STATE = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt"
 LOCK = ".lock"
+_WRITTEN = (CONFIG, METRICS, LAST, BEST, STATE, LOCK, "samples", "report.html")
 SAVE_SECONDS = 60.0
 """Between two states on disk within an epoch."""
 
@@ -80,10 +82,13 @@ class RunDirectory:
         """The directory of a run that has begun.
 
         Raises:
-            BadInputError: there is no run in it.
+            BadInputError: there is no run in it, or a part of it lies elsewhere.
         """
         if not (path / CONFIG).is_file():
             raise BadInputError(f"'{path}' holds no run to resume: there is no {CONFIG}. Start one without --resume.")
+        linked = next((name for name in _WRITTEN if (path / name).is_symlink()), None)
+        if linked is not None:  # of a run from elsewhere, it would let us write to any file
+            raise BadInputError(f"'{path / linked}' is a link, which is not written through. Put the file there.")
         return cls(path)
 
     @contextmanager
@@ -98,15 +103,33 @@ class RunDirectory:
         except ImportError:  # Windows has no such locks; two runs in one directory are the user's affair there
             yield
             return
-        with open(self.path / LOCK, "w") as file:
+        lock = self.path / LOCK
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise write_error(lock, error) from error
+        try:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UsageError(f"Another run is at work in '{self.path}'. Wait for it, or use another -o.") from error
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The run before may have removed the file between our opening and locking it.
+                theirs = not lock.exists() or not os.path.samestat(os.fstat(handle), os.stat(lock))
+            except OSError:
+                theirs = True
+            if theirs:
+                raise UsageError(f"Another run is at work in '{self.path}'. Wait for it, or use another -o.")
+            self._tidy()
             try:
                 yield
             finally:
-                (self.path / LOCK).unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+    def _tidy(self) -> None:
+        """Remove what runs that were killed while they wrote have left behind."""
+        for folder in (self.path, self.path / "samples"):
+            for leftover in folder.glob(".cvtool-*"):
+                leftover.unlink(missing_ok=True)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep what the run was asked for."""
@@ -144,9 +167,18 @@ class RunDirectory:
         self._events.add(record)
 
     def records(self) -> list[dict[str, Any]]:
-        """All lines of the metrics."""
-        path = self.path / METRICS
-        return [json.loads(line) for line in path.read_text("ascii").splitlines()] if path.exists() else []
+        """All lines of the metrics.
+
+        Raises:
+            BadInputError: one is no metrics.
+        """
+        found = []
+        for line in self._metrics():
+            try:
+                found.append(dict(json.loads(line)))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise self._broken_metrics() from error
+        return found
 
     @property
     def is_due(self) -> bool:
@@ -172,7 +204,7 @@ class RunDirectory:
         try:
             with warnings.catch_warnings():  # torch's guesses about a broken file
                 warnings.simplefilter("ignore")
-                found = torch.load(io.BytesIO(read_input(self.path / STATE)), weights_only=True, map_location="cpu")
+                found = load_torch(io.BytesIO(read_input(self.path / STATE)))
                 lines, state = int(found["lines"]), dict(found["state"])
         except CvtoolError:
             raise
@@ -184,8 +216,17 @@ class RunDirectory:
         return state
 
     def _cut_metrics(self, lines: int) -> None:
-        path = self.path / METRICS
-        kept = path.read_text("ascii").splitlines(keepends=True)[:lines] if path.exists() else []
-        write_atomically(path, "".join(kept).encode("ascii"))
+        kept = self._metrics()[: max(0, lines)]
+        write_atomically(self.path / METRICS, "".join(kept).encode("ascii"))
         self.lines = len(kept)
         self._events.restart(self.records())
+
+    def _metrics(self) -> list[str]:
+        path = self.path / METRICS
+        try:
+            return read_input(path).decode("ascii").splitlines(keepends=True) if path.exists() else []
+        except UnicodeDecodeError as error:
+            raise self._broken_metrics() from error
+
+    def _broken_metrics(self) -> BadInputError:
+        return BadInputError(f"'{self.path / METRICS}' is broken. Start again with --overwrite.")

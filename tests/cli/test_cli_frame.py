@@ -109,7 +109,7 @@ def test_debug_shows_the_traceback(cvtool, failing) -> None:
         (["stylize"], "CONTENT"),
         (["stylise"], "'stylize'"),
         (["--sizes"], "'cvtool --help'"),
-        (["info"], "'cvtool info --help'"),
+        (["info"], "--files-from"),
     ],
 )
 def test_wrong_usage_is_one_line_with_a_hint(cvtool, words: list[str], hint: str) -> None:

@@ -46,7 +46,7 @@ def test_there_are_many() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["stylize", "--strenght", "5"], ["saliency"], ["gan", "sample", "--seed", "x"], ["paint", "a.jpg"]],
+    [["stylize", "--strenght", "5"], ["gan", "invert"], ["gan", "sample", "--seed", "x"], ["paint", "a.jpg"]],
     ids=" ".join,
 )
 def test_it_would_notice(words: list[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from cvtool.cli.console import Console
@@ -19,9 +20,11 @@ class Named(Protocol):
 
 
 N = TypeVar("N", bound=Named)
+MOST_NAMES = 10
+"""Bad inputs that the last line names; all have been told before."""
 
 
-def for_each(inputs: Iterable[N], work: Callable[[N], None], *, command: str, console: Console) -> None:
+def for_each(inputs: Collection[N], work: Callable[[N], None], *, command: str, console: Console) -> None:
     """Call `work` on every input.
 
     A bad input, a goal that was not reached, and an input too big for the memory end only that input's
@@ -32,9 +35,8 @@ def for_each(inputs: Iterable[N], work: Callable[[N], None], *, command: str, co
         BadInputError: several inputs, and not all could be done.
         GoalNotReachedError: several inputs, all could be done, but not all reached the goal.
     """
-    every = list(inputs)
-    failed: list[tuple[str, BaseException]] = []
-    for given in every:
+    failed = _Failed()
+    for given in inputs:
         try:
             work(given)
         except Exception as error:
@@ -43,20 +45,34 @@ def for_each(inputs: Iterable[N], work: Callable[[N], None], *, command: str, co
             failure = explain(error)
             if not isinstance(error, GoalNotReachedError):  # that one has printed its result already
                 console.result(command, input=given.name, error=failure.message)
-            if len(every) == 1:
+            if len(inputs) == 1:
                 raise
             console.error(failure.message if given.name in failure.message else f"{given.name}: {failure.message}")
-            failed.append((given.name, error))
-    if failed:
-        raise _summary(failed, len(every))
+            failed.add(given.name, error)
+    if failed.count:
+        raise failed.summary(len(inputs))
 
 
 def _concerns_one_input(error: Exception) -> bool:
     return isinstance(error, (BadInputError, GoalNotReachedError)) or is_out_of_memory(error)
 
 
-def _summary(failed: list[tuple[str, BaseException]], total: int) -> CvtoolError:
-    names = ", ".join(name for name, _ in failed[:10]) + (", …" if len(failed) > 10 else "")
-    if all(isinstance(error, GoalNotReachedError) for _, error in failed):
-        return GoalNotReachedError(f"{len(failed)} of {total} inputs missed the goal: {names}.")
-    return BadInputError(f"{len(failed)} of {total} inputs could not be done: {names}. The others are written.")
+@dataclass
+class _Failed:
+    """How many inputs failed, and the names of the first; the errors themselves would hold on to their pictures."""
+
+    count: int = 0
+    bad: bool = False
+    names: list[str] = field(default_factory=list)
+
+    def add(self, name: str, error: Exception) -> None:
+        self.count += 1
+        self.bad = self.bad or not isinstance(error, GoalNotReachedError)
+        if len(self.names) < MOST_NAMES:
+            self.names.append(name)
+
+    def summary(self, total: int) -> CvtoolError:
+        names = ", ".join(self.names) + (", …" if self.count > MOST_NAMES else "")
+        if not self.bad:
+            return GoalNotReachedError(f"{self.count} of {total} inputs missed the goal: {names}.")
+        return BadInputError(f"{self.count} of {total} inputs could not be done: {names}. The others are written.")

@@ -16,8 +16,9 @@ from cvtool.caption.options import Decode, DecodeOptions, Engine
 from cvtool.cli import options as shared
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
-from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
+from cvtool.cli.input_lists import inputs_of, list_file
+from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
+from cvtool.cli.outputs import Destination, ResultNames, check_writable, plan_outputs
 from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown, plan_report
@@ -39,7 +40,7 @@ TOGETHER = 32
 
 def describe(
     context: typer.Context,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
+    images: shared.Images = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -99,6 +100,8 @@ def describe(
         Engine, typer.Option("--engine", help="Code of the recurrent part: torch, or the readable NumPy one.")
     ] = Engine.torch,
     report: shared.ReportOption = None,
+    files_from: shared.FilesFrom = None,
+    null: shared.Null = False,
     recursive: shared.Recursive = False,
     weights: shared.Weights = None,
     device: shared.Device = "auto",
@@ -124,14 +127,14 @@ def describe(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if decode is Decode.greedy and candidates > 1:
         raise UsageError("--decode greedy finds one caption. Use beam or sample for several --candidates.")
-    inputs = expand(images, recursive=recursive)
-    refuse_second_stdin(inputs)
-    files = paths_of(inputs)
+    inputs = inputs_of(images or [], files_from, null=null, recursive=recursive)
+    refuse_second_stdin(inputs, files_from)
+    files = FilesRead(inputs, (checkpoint, weights, list_file(files_from)))
     if output is not None:
-        check_writable(output, [*files, *([checkpoint] if checkpoint else [])], "--output")
+        check_writable(output, files, "--output")
     sheets: Sequence[Destination | None] = [None] * len(inputs)
     if attention is not None:
-        names = [result_name(given.stem, "attention") for given in inputs]
+        names = ResultNames(inputs, "attention")
         sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json)
     page = plan_report(context, console, report, results=len(inputs), inputs=files, destinations=sheets)
     options = DecodeOptions(
@@ -146,8 +149,8 @@ def describe(
         seed=seed,
     )
     work = Describing(
-        context, console, options, prefix, checkpoint, weights, device, precision.value, engine, words, tuple(inputs),
-        tuple(sheets), page,
+        context, console, options, prefix, checkpoint, weights, device, precision.value, engine, words, inputs,
+        sheets, page,
     )  # fmt: skip
     if len(inputs) > 1:
         _ = work.describer  # what is wrong with the captioner is told once, not for every picture
@@ -173,8 +176,8 @@ class Describing:
     precision: str
     engine: Engine
     words: bool
-    inputs: tuple[Input, ...]
-    sheets: tuple[Destination | None, ...]
+    inputs: Sequence[Input]
+    sheets: Sequence[Destination | None]
     report: Report
     lines: list[str] = field(default_factory=list)
 

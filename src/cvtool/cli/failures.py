@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 import typer
 
-from cvtool.errors import CvtoolError, GoalNotReachedError, Interrupted, is_out_of_memory
+from cvtool.errors import BadInputError, CvtoolError, GoalNotReachedError, Interrupted, is_out_of_memory
 
 # Typer may carry its own copy of Click, so the base classes are reached through the name Typer makes public:
 # BadParameter → UsageError → ClickException.
@@ -50,6 +51,8 @@ def explain(error: BaseException) -> Failure:
         return Failure(
             "out of memory. A smaller --size needs less; so does --device cpu when a GPU ran out.", UNEXPECTED
         )
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # even asking whether it is there raises
+        return Failure(f"The name '{error.filename}' is too long. Check the path.", BadInputError.exit_code)
     if isinstance(error, OSError) and error.strerror:
         where = f" '{error.filename}'" if error.filename is not None else ""
         return Failure(f"{error.strerror}:{where} --debug shows where this came up.", UNEXPECTED)

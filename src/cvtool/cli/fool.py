@@ -13,8 +13,9 @@ from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.fool_targets import Ranking
 from cvtool.cli.fool_worker import Fooling, Request
-from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
-from cvtool.cli.outputs import check_writable, plan_outputs, result_name
+from cvtool.cli.input_lists import inputs_of, list_file
+from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
+from cvtool.cli.outputs import ResultNames, Skipping, check_writable, plan_outputs
 from cvtool.cli.reporting import plan_report
 from cvtool.errors import UsageError
 from cvtool.fool.options import SURE, FoolOptions, Method, Norm
@@ -196,14 +197,13 @@ def fool(
             help="Also draw the share of pictures that each method fools against the size of the change: .png, .jpg …",
         ),
     ] = None,
-    skip_existing: Annotated[
-        bool,
-        typer.Option("--skip-existing", show_default="off", help="Leave out pictures whose result is there already."),
-    ] = False,
+    skip_existing: shared.SkipExisting = False,
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", min=1, help="Pictures at a time, of one size.")
     ] = DEFAULTS.batch,
     report: shared.ReportOption = None,
+    files_from: shared.FilesFrom = None,
+    null: shared.Null = False,
     recursive: shared.Recursive = False,
     model: shared.Model = DEFAULT_MODEL,
     weights: shared.Weights = None,
@@ -221,10 +221,14 @@ def fool(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if (target is not None) + untargeted + all_targets != 1:
         raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")
-    if bool(images) == from_noise:
+    if (bool(images) or files_from is not None) == from_noise:
         raise UsageError("Give pictures to change, or --from-noise and none.")
-    inputs = [Input(NOISE, Path(NOISE))] if from_noise else expand(images or [], recursive=recursive)
-    refuse_second_stdin(inputs)
+    inputs = (
+        [Input(NOISE, Path(NOISE))]
+        if from_noise
+        else inputs_of(images or [], files_from, null=null, recursive=recursive)
+    )
+    refuse_second_stdin(inputs, files_from)
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
     options = FoolOptions(
         norm=norm,
@@ -249,16 +253,15 @@ def fool(
         for_each(inputs, ranking.rank, command="fool", console=console)
         return
     detail = "untargeted" if target is None else _file_name(target)
-    named = [[detail] if len(methods) == 1 else [name, detail] for name in methods]
-    read = [] if from_noise else paths_of(inputs)
-    read += [path for path in (weights, mask) if path is not None]
+    details = [detail if len(methods) == 1 else f"{name}-{detail}" for name in methods]
+    read = FilesRead([] if from_noise else inputs, (weights, mask, list_file(files_from)))
     destinations = plan_outputs(
-        [result_name(given.stem, "fool", "-".join(words)) for given in inputs for words in named],
+        ResultNames(inputs, "fool", details),
         output=output,
         format=format,
         inputs=read,
         json=json,
-        collected=any(given.collected for given in inputs),
+        collected=files_from is not None or any(given.collected for given in inputs),
     )
     if table is not None:
         if table.suffix.lower() not in (".csv", ".json"):
@@ -285,10 +288,10 @@ def fool(
             view,
             explain,
             sticker,
-            skip_existing,
         ),
-        inputs=tuple(inputs),
-        destinations=tuple(destinations),
+        inputs=inputs,
+        destinations=destinations,
+        skipping=Skipping(skip_existing),
         from_noise=from_noise,
         model_name=model,
         weights=weights,
@@ -302,6 +305,7 @@ def fool(
         with page.written(console):
             for_each(inputs, work.fool, command="fool", console=console)
     finally:
+        work.skipping.tell(console)
         work.finish()
 
 

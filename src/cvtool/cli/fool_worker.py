@@ -16,7 +16,7 @@ from cvtool.cli.fool_report import facts, sentence, show_table, summary, write_p
 from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.options import Format
-from cvtool.cli.outputs import Destination
+from cvtool.cli.outputs import Destination, Skipping
 from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown
@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     from cvtool.fool.survival import Wear
     from cvtool.models.predictions import Prediction
 
-WITHOUT_EFFECT = frozenset(
-    {"table", "batch", "method", "view", "transfer_to", "explain", "sticker", "plot", "skip_existing"}
-)
+WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "explain", "sticker", "plot"})
 WHITE = 0.5
 """Above this a pixel of a mask may change."""
 LOSSY = {"jpg", "webp"}
@@ -61,7 +59,6 @@ class Request:
     view: Enum
     explain: bool
     sticker: bool
-    skip_existing: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +68,9 @@ class Fooling:
     context: typer.Context
     console: Console
     request: Request
-    inputs: tuple[Input, ...]
-    destinations: tuple[Destination, ...]
+    inputs: Sequence[Input]
+    destinations: Sequence[Destination]
+    skipping: Skipping
     from_noise: bool
     model_name: str
     weights: Path | None
@@ -143,7 +141,7 @@ class Fooling:
         """
         done = self._reading.take(self._together)
         if done is None:
-            self.console.say(f"{given.name}: its results are there already")
+            self.console.detail(f"{given.name}: its results are there already")
             return
         missed = self._write(done)
         if self._state.get("interrupted"):
@@ -173,18 +171,14 @@ class Fooling:
         if self._measured and self.plot is not None:
             write_plot(self._measured, self.plot)
 
-    def _destinations(self, number: int) -> tuple[Destination, ...]:
+    def _destinations(self, number: int) -> Sequence[Destination]:
         count = len(self.request.methods)
         return self.destinations[number * count : (number + 1) * count]
-
-    def _there_already(self, number: int) -> bool:
-        paths = [destination.path for destination in self._destinations(number)]
-        return self.request.skip_existing and all(path is not None and path.exists() for path in paths)
 
     @cached_property
     def _reading(self) -> Reading[list[FoolResult]]:
         read = self._noise if self.from_noise else read_flat
-        return Reading(self.inputs, self._compute, read, self._there_already)
+        return Reading(self.inputs, self._compute, read, lambda number: self.skipping.skips(self._destinations(number)))
 
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[FoolResult]]:
         """Attack pictures together with all methods."""
@@ -283,7 +277,8 @@ class Fooling:
                 **facts(result),
                 transfer={name: asdict(first) for name, first in transfer.items()},
             )
-        self._measured.append(result)
+        # Without the pictures, which a long batch has no memory for: the table needs the numbers alone.
+        self._measured.append(replace(result, pixels=result.pixels[:0], sticker=None))
         arrow = f"{given.name} -> {destination.name}"
         self.console.say(f"{arrow} ({sentence(result)})")
         for name, first in transfer.items():

@@ -116,14 +116,15 @@ def open_generator(path: Path | None) -> Opened:
     Raises:
         BadInputError: there is none, or the file is broken.
     """
-    from cvtool.bundled import asset_folder
+    from cvtool.bundled import asset_folder, published
     from cvtool.files import sha256_of
     from cvtool.gan.checkpoint import BUNDLED, read_checkpoint
 
     where = asset_folder() / BUNDLED if path is None else path
     if path is None and not where.exists():
         raise BadInputError("This install brings no generator. Give --checkpoint FILE; 'cvtool gan train' makes one.")
-    return Opened(read_checkpoint(where), where, path is None, sha256_of(where))
+    found = read_checkpoint(published(where) if path is None else where)
+    return Opened(found, where, path is None, sha256_of(where))
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

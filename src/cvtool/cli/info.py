@@ -14,8 +14,10 @@ import typer
 from cvtool.cli import options
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import STDIN, Input, refuse_second_stdin
+from cvtool.cli.input_lists import files_of
+from cvtool.cli.inputs import Input, refuse_second_stdin
 from cvtool.errors import BadInputError
+from cvtool.files import read_input, read_stream
 
 if TYPE_CHECKING:
     from cvtool.provenance import Provenance
@@ -23,12 +25,15 @@ if TYPE_CHECKING:
 
 def info(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="FILE",
+            show_default="those of --files-from",
             help="Pictures, clips, checkpoints or run directories that cvtool wrote; '-' reads one file from stdin.",
         ),
-    ],
+    ] = None,
+    files_from: options.FilesFrom = None,
+    null: options.Null = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -39,8 +44,8 @@ def info(
     Its inputs, options and versions, and the command line that makes it again.
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
-    inputs = [Input(name, None if name == STDIN else Path(name)) for name in files]
-    refuse_second_stdin(inputs)
+    inputs = files_of(files or [], files_from, null=null)
+    refuse_second_stdin(inputs, files_from)
 
     def show(given: Input) -> None:
         started = time.perf_counter()
@@ -65,15 +70,24 @@ def info(
 def _read(given: Input) -> Provenance:
     from cvtool.provenance import read_provenance
 
-    if given.path is not None:
-        return read_provenance(_checkpoint_of(given.path) if given.path.is_dir() else given.path)
+    if given.path is None:
+        return _read_pipe(read_stream(sys.stdin.buffer, "stdin"), "stdin")
+    if given.path.is_fifo():
+        return _read_pipe(read_input(given.path), given.name)
+    return read_provenance(_checkpoint_of(given.path) if given.path.is_dir() else given.path)
+
+
+def _read_pipe(data: bytes, name: str) -> Provenance:
+    """What came through a pipe, by way of a file: the readers look at it more than once."""
+    from cvtool.provenance import read_provenance
+
     with tempfile.NamedTemporaryFile(prefix="cvtool-") as file:
-        file.write(sys.stdin.buffer.read())
+        file.write(data)
         file.flush()
         try:
             return read_provenance(file.name)
         except BadInputError as error:
-            raise BadInputError(str(error).replace(file.name, "stdin")) from error
+            raise BadInputError(str(error).replace(file.name, name)) from error
 
 
 def _checkpoint_of(run: Path) -> Path:

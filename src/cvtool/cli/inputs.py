@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,17 +61,34 @@ def expand(arguments: Iterable[str], *, recursive: bool = False) -> list[Input]:
 
     Raises:
         UnknownNameError: no bundled picture of that name.
+        UsageError: an empty text, as from a variable of the shell that is not set.
     """
     return [found for argument in arguments for found in _expand_one(argument, recursive)]
 
 
-def refuse_second_stdin(inputs: Iterable[Input]) -> None:
+def expand_one(argument: str, *, recursive: bool = False) -> Sequence[Input]:
+    """As `expand` for one argument, quicker for the usual one, a file: a list may have a million."""
+    if argument and argument != STDIN and not argument.startswith(ASSET):
+        try:
+            mode = os.stat(argument).st_mode
+        except (OSError, ValueError):
+            plain = not glob.has_magic(argument)
+        else:
+            plain = not stat.S_ISDIR(mode)
+        if plain:
+            return [Input(argument, Path(argument))]
+    return _expand_one(argument, recursive)
+
+
+def refuse_second_stdin(inputs: Iterable[Input], files_from: str | None = None) -> None:
     """stdin can be read only once.
 
     Raises:
-        UsageError: ``-`` comes twice, or stdin is a terminal.
+        UsageError: ``-`` comes twice, or besides a list on stdin, or stdin is a terminal.
     """
     count = sum(given.path is None for given in inputs)
+    if count and files_from == STDIN:
+        raise UsageError("'-' cannot stand for a picture where '--files-from -' reads a list. Give either as a file.")
     if count > 1:
         raise UsageError("'-' stands for stdin and can be given only once. Write the picture to a file first.")
     if count and sys.stdin is None:
@@ -93,8 +111,11 @@ def read_input(given: Input, *, keep_profile: bool = False) -> tuple[Picture, st
             f"Folder '{given.name}' holds no pictures directly inside. --recursive looks further below."
         )
     # Read once: the path may be a pipe, as in a shell's <(command).
-    data = files.read_input(given.path) if given.path is not None else sys.stdin.buffer.read()
     name = given.name if given.path is not None else "stdin"
+    if given.path is None:
+        data = files.read_stream(sys.stdin.buffer, name)
+    else:
+        data = files.read_input(given.path, lasting=given.collected)  # nobody means a pipe that lies in a folder
     return decode_picture(data, name, keep_profile=keep_profile), sha256(data).hexdigest()
 
 
@@ -103,9 +124,30 @@ def paths_of(inputs: Iterable[Input]) -> list[Path]:
     return [given.path for given in inputs if given.path is not None]
 
 
+@dataclass(frozen=True)
+class FilesRead:
+    """All files that a command reads, told one by one, as often as they are asked for.
+
+    Attributes:
+        inputs: of which there may be many.
+        others: None stands for no file.
+    """
+
+    inputs: Sequence[Input]
+    others: tuple[Path | None, ...] = ()
+
+    def __iter__(self) -> Iterator[Path]:
+        for given in self.inputs:
+            if given.path is not None:
+                yield given.path
+        yield from (path for path in self.others if path is not None)
+
+
 def _expand_one(argument: str, recursive: bool) -> Sequence[Input]:
     if argument == STDIN:
         return [Input(STDIN, None)]
+    if not argument:  # else it would be the current folder
+        raise UsageError("An input has an empty name. Give a path, or '-' for stdin.")
     if argument.startswith(ASSET):
         asset = find_asset(argument[len(ASSET) :])
         return [Input(f"{ASSET}{asset.name}", asset.path)]

@@ -98,6 +98,29 @@ Debug = Annotated[bool, typer.Option("--debug", show_default="off", help="Show t
 Recursive = Annotated[
     bool, typer.Option("--recursive", show_default="off", help="Take pictures from all folders below a folder, too.")
 ]
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="IMAGE", show_default="those of --files-from", help="Pictures, or folders of them."),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--files-from",
+        metavar="FILE",
+        show_default="none",
+        help="Also take inputs from a list, one a line; '-' reads the list from stdin.",
+    ),
+]
+Null = Annotated[
+    bool,
+    typer.Option(
+        "-0", "--null", show_default="off", help="NUL bytes end the names in that list, as find -print0 writes them."
+    ),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option("--skip-existing", show_default="off", help="Leave out pictures whose result is there already."),
+]
 
 
 def parse_list(text: str, convert: Callable[[str], T], option: str, expected: str) -> tuple[T, ...]:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 from cvtool.cli.console import Console, is_terminal
+from cvtool.cli.inputs import Input
 from cvtool.cli.options import Format
 from cvtool.errors import CvtoolError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 STDOUT = "-"
 
@@ -65,6 +74,100 @@ def result_name(stem: str, technique: str, detail: str = "") -> str:
     return "-".join(part for part in (stem, technique, detail) if part)
 
 
+@dataclass(frozen=True)
+class ResultNames(Sequence[str]):
+    """The names of all results, input by input, made when they are asked for.
+
+    Attributes:
+        inputs: of which there may be many.
+        technique: see `result_name`.
+        details: one for each result of an input.
+    """
+
+    inputs: Sequence[Input]
+    technique: str
+    details: Sequence[str] = ("",)
+
+    def __len__(self) -> int:
+        return len(self.inputs) * len(self.details)
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, number: int | slice) -> str | Sequence[str]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        given, detail = divmod(range(len(self))[number], len(self.details))
+        return result_name(self.inputs[given].stem, self.technique, self.details[detail])
+
+    def __iter__(self) -> Iterator[str]:
+        for given in self.inputs:
+            stem = given.stem
+            yield from (result_name(stem, self.technique, detail) for detail in self.details)
+
+
+@dataclass(frozen=True)
+class _InFolder(Sequence[Destination]):
+    """Results in a folder, made when they are asked for: four bytes each, of names that come again."""
+
+    folder: Path
+    names: Sequence[str]
+    format: Format
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, number: int) -> Destination: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Destination]: ...
+
+    def __getitem__(self, number: int | slice) -> Destination | Sequence[Destination]:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        file = self._file(self.names[number], self.numbers[number] if self.numbers else 1)
+        return Destination(Path(file), self.format)
+
+    def __iter__(self) -> Iterator[Destination]:
+        return (Destination(Path(file), self.format) for file in self.files())
+
+    def files(self) -> Iterator[str]:
+        """As text: a million paths take their time."""
+        return map(self._file, self.names, self.numbers or repeat(1))
+
+    def _file(self, name: str, number: int) -> str:
+        return os.path.join(self.folder, f"{name if number == 1 else f'{name}-{number}'}.{self.format.value}")
+
+
+@dataclass
+class Skipping:
+    """``--skip-existing``: leaves out inputs whose results are all there, and counts them.
+
+    Attributes:
+        wanted: whether the option was given.
+        count: of those that were left out.
+    """
+
+    wanted: bool = False
+    count: int = 0
+
+    def skips(self, results: Iterable[Destination]) -> bool:
+        """Whether an input with these results is left out; asked once for each."""
+        there = self.wanted and all(each.path is not None and each.path.exists() for each in results)
+        self.count += there
+        return there
+
+    def tell(self, console: Console) -> None:
+        """Say how many there were."""
+        if self.count:
+            console.say(f"left out, since their results are there already: {self.count}")
+
+
 def plan_outputs(
     names: Sequence[str],
     *,
@@ -73,17 +176,17 @@ def plan_outputs(
     inputs: Iterable[Path],
     json: bool,
     collected: bool = False,
-) -> list[Destination]:
+) -> Sequence[Destination]:
     """One destination per result, in order; no two are the same file, none is an input.
 
     Args:
         names: what each result would be called in a folder, without suffix (see `result_name`). A name that
-            comes again gets ``-2``, ``-3`` … .
+            comes again gets ``-2``, ``-3`` … . They are asked for again whenever a destination is.
         output: as given to ``--output``; None for the current folder.
         format: as given to ``--format``; it wins over the suffix of `output`.
         inputs: all files that are read; none may be written to.
         json: JSON lines go to stdout, so pictures cannot.
-        collected: the inputs come from a folder or a glob: even a single result means "several", so that
+        collected: the inputs come from a folder, a glob or a list: even a single result means "several", so that
             a script does the same whatever the folder holds.
 
     Raises:
@@ -91,18 +194,55 @@ def plan_outputs(
     """
     several = len(names) > 1 or collected
     if output == STDOUT:
-        destinations = [_stdout(len(names), format, json)]
+        destinations: Sequence[Destination] = [_stdout(len(names), format, json)]
     elif output is not None and not _is_folder(output, several):
         destinations = [_file(Path(output), len(names), format)]
     else:
-        folder, chosen = Path(output or "."), format or Format.png
-        files = (folder / f"{name}.{chosen.value}" for name in _without_repeats(names))
-        destinations = [Destination(path, chosen) for path in files]
-    protected = list(inputs)
-    for destination in destinations:
-        if destination.path is not None:
-            check_writable(destination.path, protected, "--output")
+        found = _InFolder(Path(output or "."), names, format or Format.png, _numbers(names))
+        _check_all(found.files(), inputs)
+        return found
+    _check_all((str(each.path) for each in destinations if each.path is not None), inputs)
     return destinations
+
+
+def _check_all(paths: Iterable[str], inputs: Iterable[Path]) -> None:
+    """As `check_writable` for all of `paths`, with one look at every file instead of one for every pair."""
+    read: NDArray[np.int64] | None = None
+    checked: set[str] = set()
+    for path in paths:
+        try:
+            identity = _identity(os.stat(path))
+        except OSError as error:
+            folder = os.path.dirname(path)
+            if error.errno in (errno.ENOENT, errno.ENOTDIR) and folder in checked:
+                continue
+            checked.add(folder)
+        else:
+            if read is None:  # only now: what is not there cannot be an input
+                read = _identities(inputs)
+            place = read.searchsorted(identity)
+            if place < len(read) and read[place] == identity:
+                raise UsageError(f"'{Path(path)}' is an input and would be overwritten. Choose another --output.")
+        check_writable(Path(path), (), "--output")
+
+
+def _identity(found: os.stat_result) -> int:
+    """Eight bytes that stand for a file: for two of a million, they agree by chance once in 30 million."""
+    return hash((found.st_dev, found.st_ino))
+
+
+def _identities(paths: Iterable[Path]) -> NDArray[np.int64]:
+    """Of those that exist, sorted."""
+    import numpy as np
+
+    def each() -> Iterator[int]:
+        for path in paths:
+            with suppress(OSError, ValueError):
+                yield _identity(os.stat(path))
+
+    found = np.fromiter(each(), np.int64)
+    found.sort()
+    return found
 
 
 def check_writable(path: Path, inputs: Iterable[Path], option: str) -> None:
@@ -123,8 +263,6 @@ def check_writable(path: Path, inputs: Iterable[Path], option: str) -> None:
 
 def _problem(path: Path, inputs: Iterable[Path]) -> str:
     """What speaks against writing to `path`; "" if nothing does."""
-    if any(_same_file(path, other) for other in inputs):
-        return "is an input and would be overwritten"
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -133,6 +271,8 @@ def _problem(path: Path, inputs: Iterable[Path]) -> str:
         return f"cannot be written: {error.strerror}"
     else:
         there = True
+        if any(_same_file(path, other) for other in inputs):
+            return "is an input and would be overwritten"
     if path.is_dir():
         return "is a folder, a file is needed"
     folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
@@ -166,17 +306,32 @@ def _file(path: Path, results: int, format: Format | None) -> Destination:
     return Destination(path, format or Format(format_of(path)))
 
 
-def _without_repeats(names: Sequence[str]) -> Iterator[str]:
-    """`names`, those that come again with a number; upper and lower case are one name on some file systems."""
-    wanted = Counter(name.casefold() for name in names)
-    taken: set[str] = set()
+def _numbers(names: Sequence[str]) -> Sequence[int]:
+    """A number for each name, 1 for none, so that no two are alike; () if none comes again.
+
+    Upper and lower case are one name on some file systems. Hashes of eight bytes stand for the names: that two
+    of them agree by chance, one in 30 million for a million names, only costs a number.
+    """
+    import numpy as np
+
+    hashes = np.fromiter((hash(name.casefold()) for name in names), np.int64, len(names))
+    hashes.sort()
+    if not (hashes[1:] == hashes[:-1]).any():
+        return ()
+    wanted: set[int] = set(hashes.tolist())
+    taken: set[int] = set()
+    following: dict[int, int] = {}
+    numbers = array("I")
     for name in names:
-        candidate, number = name, 1
-        while candidate.casefold() in taken or (number > 1 and candidate.casefold() in wanted):
+        folded = name.casefold()
+        found, number = hash(folded), following.get(hash(folded), 1)
+        while found in taken or (number > 1 and found in wanted):
             number += 1
-            candidate = f"{name}-{number}"
-        taken.add(candidate.casefold())
-        yield candidate
+            found = hash(f"{folded}-{number}")
+        following[hash(folded)] = number
+        taken.add(found)
+        numbers.append(number)
+    return numbers
 
 
 def _same_file(path: Path, other: Path) -> bool:

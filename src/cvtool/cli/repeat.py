@@ -10,7 +10,12 @@ from typing import Any
 
 import typer
 
-WITHOUT_EFFECT = frozenset({"output", "json", "quiet", "verbose", "debug", "recursive", "report"})
+WITHOUT_EFFECT = frozenset(
+    {
+        *("output", "json", "quiet", "verbose", "debug", "recursive", "report"),
+        *("files_from", "null", "skip_existing"),
+    }
+)
 """Options that all commands have and that do not change a single pixel. (The format is set by the command.)"""
 
 

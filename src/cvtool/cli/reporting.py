@@ -278,7 +278,7 @@ def plan_report(
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"--report '{path}' must end in .html.")
         check_writable(path, inputs, "--report")
-        taken = {each.path.absolute() for each in destinations if each is not None and each.path is not None}
+        taken = (each.path.absolute() for each in destinations if each is not None and each.path is not None)
         if path.absolute() in taken:
             raise UsageError(f"--report '{path}' is already another output. Choose another name.")
     if report.wanted:

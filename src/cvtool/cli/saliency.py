@@ -11,8 +11,9 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
-from cvtool.cli.outputs import check_writable, plan_outputs, result_name
+from cvtool.cli.input_lists import inputs_of, list_file
+from cvtool.cli.inputs import FilesRead, refuse_second_stdin
+from cvtool.cli.outputs import ResultNames, Skipping, check_writable, plan_outputs
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.saliency_explainer import Explaining, Request
 from cvtool.cli.saliency_raw import Raw
@@ -38,7 +39,7 @@ class View(str, Enum):
 
 def saliency(
     context: typer.Context,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures, or folders of them.")],
+    images: shared.Images = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,6 +168,9 @@ def saliency(
         ),
     ] = DEFAULTS.batch,
     report: shared.ReportOption = None,
+    skip_existing: shared.SkipExisting = False,
+    files_from: shared.FilesFrom = None,
+    null: shared.Null = False,
     recursive: shared.Recursive = False,
     model: shared.Model = DEFAULT_MODEL,
     weights: shared.Weights = None,
@@ -182,8 +186,8 @@ def saliency(
 ) -> None:
     """Show which pixels a prediction rests on."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
-    inputs = expand(images, recursive=recursive)
-    refuse_second_stdin(inputs)
+    inputs = inputs_of(images or [], files_from, null=null, recursive=recursive)
+    refuse_second_stdin(inputs, files_from)
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
     if ALL in methods and len(methods) > 1:
         raise UsageError("--method all already holds the others. Give it alone.")
@@ -204,14 +208,14 @@ def saliency(
         precision=precision.value,
     )
     several = len(inputs) * len(methods) > 1
-    read = [*paths_of(inputs), *(path for path in (weights, baseline_file) if path is not None)]
+    read = FilesRead(inputs, (weights, baseline_file, list_file(files_from)))
     destinations = plan_outputs(
-        [result_name(given.stem, "saliency", name) for given in inputs for name in methods],
+        ResultNames(inputs, "saliency", methods),
         output=output,
         format=format,
         inputs=read,
         json=json,
-        collected=any(given.collected for given in inputs),
+        collected=files_from is not None or any(given.collected for given in inputs),
     )
     for option, value in (("--table", table), ("--boxes", boxes)):
         if value is not None and not evaluate:
@@ -225,14 +229,18 @@ def saliency(
         raise UsageError(f"--raw '{raw}' holds one map, but there are several. Give a name that ends in .h5.")
     if raw is not None and any(name in (ALL, AUTO) for name in methods):
         raise UsageError("--raw wants methods by name, not 'all' or 'auto'.")
+    if skip_existing and (raw is not None or same_scale):
+        option = "--same-scale" if raw is None else "--raw"
+        raise UsageError(f"{option} is about all pictures, and --skip-existing leaves some out. Give only one of them.")
     page = plan_report(context, console, report, results=len(destinations), inputs=read, destinations=destinations)
 
     work = Explaining(
         context=context,
         console=console,
         request=Request(tuple(methods), options, target, contrast, baseline_file, view, evaluate, boxes, same_scale),
-        inputs=tuple(inputs),
-        destinations=tuple(destinations),
+        inputs=inputs,
+        destinations=destinations,
+        skipping=Skipping(skip_existing),
         model_name=model,
         weights=weights,
         device_name=device,
@@ -245,4 +253,5 @@ def saliency(
         with page.written(console):
             for_each(inputs, work.explain, command="saliency", console=console)
     finally:
+        work.skipping.tell(console)
         work.finish()

@@ -14,7 +14,7 @@ import typer
 from cvtool import __version__
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input
-from cvtool.cli.outputs import Destination
+from cvtool.cli.outputs import Destination, Skipping
 from cvtool.cli.reading import Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown
@@ -62,8 +62,9 @@ class Explaining:
     context: typer.Context
     console: Console
     request: Request
-    inputs: tuple[Input, ...]
-    destinations: tuple[Destination, ...]
+    inputs: Sequence[Input]
+    destinations: Sequence[Destination]
+    skipping: Skipping
     model_name: str
     weights: Path | None
     device_name: str
@@ -134,9 +135,9 @@ class Explaining:
         options = self.request.options
         together = len(self.inputs) if self.request.same_scale else options.batch or MOST_TOGETHER
         done = self._reading.take(together)
-        assert done is not None  # none is left out
-        first = done.number * len(self.request.methods)
-        for answer, destination in zip(done.answer, self.destinations[first:], strict=False):
+        if done is None:
+            return
+        for answer, destination in zip(done.answer, self._destinations(done.number), strict=True):
             self._finish_one(given, done.picture, answer, destination)
 
     def finish(self) -> None:
@@ -150,7 +151,13 @@ class Explaining:
 
     @cached_property
     def _reading(self) -> Reading[list[Answer]]:
-        return Reading(self.inputs, self._compute, read_flat)
+        return Reading(
+            self.inputs, self._compute, read_flat, lambda number: self.skipping.skips(self._destinations(number))
+        )
+
+    def _destinations(self, number: int) -> Sequence[Destination]:
+        count = len(self.request.methods)
+        return self.destinations[number * count : (number + 1) * count]
 
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[Answer]]:
         """Explain pictures together with all methods."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import typer
@@ -11,9 +12,10 @@ from cvtool.cli import options as shared
 from cvtool.cli import stylize_options as these
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import expand, paths_of, refuse_second_stdin
+from cvtool.cli.input_lists import inputs_of, list_file
+from cvtool.cli.inputs import FilesRead, Input, expand, paths_of, refuse_second_stdin
 from cvtool.cli.options import Format, finite, parse_list, parse_seconds
-from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
+from cvtool.cli.outputs import Destination, ResultNames, Skipping, check_writable, plan_outputs
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.stylize_inputs import Styles, contents_and_styles, mask_pairs, one_file, weights_per_picture
@@ -76,6 +78,9 @@ def stylize(
     checkpoint: these.Checkpoint = None,
     resume: these.Resume = None,
     report: shared.ReportOption = None,
+    skip_existing: shared.SkipExisting = False,
+    files_from: shared.FilesFrom = None,
+    null: shared.Null = False,
     recursive: shared.Recursive = False,
     model: these.ModelOption = None,
     weights: shared.Weights = None,
@@ -104,8 +109,13 @@ def stylize(
         if not style_words:
             raise UsageError("A style is missing: cvtool stylize --watch FOLDER STYLE -o RESULTS.")
     else:
-        content_words, style_words = contents_and_styles(arguments, style, alone=save_style is not None)
-    contents = [] if video else expand(content_words, recursive=recursive)  # a clip may be a folder
+        if files_from is not None and not style:
+            raise UsageError("--files-from lists contents. Name the style by --style FILE.")
+        alone = save_style is not None or files_from is not None
+        content_words, style_words = contents_and_styles(arguments, style, alone=alone)
+    contents: Sequence[Input] = []
+    if not video and (content_words or files_from is not None):  # a clip may be a folder
+        contents = inputs_of(content_words, files_from, null=null, recursive=recursive)
     styles = [expand([word], recursive=recursive) for word in style_words]
     options = StylizeOptions(
         strength=finite(strength, "--strength"),
@@ -137,10 +147,10 @@ def stylize(
         mask_pairs(mask or [], len(style_files)),
         content_mask_from_alpha,
     )
-    everything = [*contents, *given_styles.inputs]
-    refuse_second_stdin(everything)
+    refuse_second_stdin(chain(contents, given_styles.inputs), files_from)
     extras = Extras(animate=animate, preview=preview, checkpoint=checkpoint, resume=resume, save_style=save_style)
-    inputs = [*paths_of(everything), *(path for path in (weights, resume, painter) if path is not None)]
+    others = (*paths_of(given_styles.inputs), weights, list_file(files_from))
+    inputs = FilesRead(contents, (*others, resume, painter))
     if video:
         ClipPainter(
             context=context,
@@ -160,17 +170,17 @@ def stylize(
         []
         if sheet is not None or watch is not None
         else plan_outputs(
-            [result_name(given.stem, "stylize") for given in contents],
+            ResultNames(contents, "stylize"),
             output=output,
             format=format,
             inputs=inputs,
             json=json,
-            collected=any(given.collected for given in contents),
+            collected=files_from is not None or any(given.collected for given in contents),
         )
     )
     page = plan_report(context, console, report, results=len(contents), inputs=inputs, destinations=destinations)
     _check_bits(bits, destinations)
-    _check_extras(extras, destinations, [*paths_of(everything), *([weights] if weights is not None else [])])
+    _check_extras(extras, destinations, FilesRead(contents, others))
 
     worker = Painter(
         context=context,
@@ -203,9 +213,18 @@ def stylize(
         watch_folder(FolderWatch(Path(watch), ignored), worker.paint, results, console)
     worker.prepare()
     worker.save_style()
-    places = iter(destinations)
-    with page.written(console):
-        for_each(contents, lambda given: worker.paint(given, next(places)), command="stylize", console=console)
+    places, skipping = iter(destinations), Skipping(skip_existing)
+
+    def paint(given: Input) -> None:
+        place = next(places)
+        if not skipping.skips([place]):
+            worker.paint(given, place)
+
+    try:
+        with page.written(console):
+            for_each(contents, paint, command="stylize", console=console)
+    finally:
+        skipping.tell(console)
 
 
 _INIT_NAMES = frozenset(member.value for member in Init)
@@ -224,7 +243,7 @@ def _check_bits(bits: these.Bits, destinations: Sequence[Destination]) -> None:
         raise UsageError(f"--bits 16 is for png and tiff; {unable.value} has 8 bits per channel.")
 
 
-def _check_extras(extras: Extras, destinations: Sequence[Destination], inputs: Sequence[Path]) -> None:
+def _check_extras(extras: Extras, destinations: Sequence[Destination], inputs: Iterable[Path]) -> None:
     """What is written besides the pictures must belong to one picture, and be safe to write."""
     single = [option for option in extras.given() if option != "--save-style"]
     if len(destinations) > 1 and single:
@@ -245,7 +264,7 @@ def _check_extras(extras: Extras, destinations: Sequence[Destination], inputs: S
     taken = {destination.path.absolute() for destination in destinations if destination.path is not None}
     for option, path in extras.written().items():
         # --checkpoint may go on in the file that --resume reads; nothing else may touch that.
-        protected = inputs if option == "--checkpoint" or extras.resume is None else [*inputs, extras.resume]
+        protected = inputs if option == "--checkpoint" or extras.resume is None else chain(inputs, [extras.resume])
         check_writable(path, protected, option)
         if path.absolute() in taken:
             raise UsageError(f"{option} '{path}' is already another output. Choose another name.")

@@ -7,14 +7,16 @@ from collections.abc import Container
 from cvtool.errors import UsageError
 
 _OF_ONE_RUN = ("animate", "preview", "checkpoint", "resume", "mask", "content_mask_from_alpha", "save_style")
+_OF_MANY = ("files_from", "skip_existing")
 
 NOT_WITH: dict[str, tuple[str, ...]] = {
     "video": (
         *("report", "budget", "animate", "preview", "checkpoint", "bits", "format", "recursive", "keep_profile"),
         *("mask", "content_mask_from_alpha", "save_style", "strengths", "sheet", "sheet_size", "watch", "instant"),
+        *_OF_MANY,
     ),
-    "sheet": (*_OF_ONE_RUN, "report", "style_weight", "watch", "instant"),
-    "watch": (*_OF_ONE_RUN, "report", "recursive"),
+    "sheet": (*_OF_ONE_RUN, *_OF_MANY, "report", "style_weight", "watch", "instant"),
+    "watch": (*_OF_ONE_RUN, *_OF_MANY, "report", "recursive"),
     "instant": (
         *("steps", "optimizer", "init", "tv", "budget", "recipe", "style_layers", "content_layers", "model", "weights"),
         *("animate", "preview", "checkpoint", "resume", "tile", "max_memory", "mask", "content_mask_from_alpha"),
@@ -26,6 +28,7 @@ ONLY_WITH: dict[str, str] = {
     **dict.fromkeys(("frame_steps", "steadiness", "fps", "jobs"), "video"),
     **dict.fromkeys(("strengths", "sheet_size"), "sheet"),
     "painter": "instant",
+    "null": "files_from",
 }
 """Parameter → the mode without which it has no effect."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -71,8 +71,8 @@ def parse_strengths(text: str, option: str = "--strengths") -> tuple[float, ...]
 
 
 def plan_sheets(
-    contents: Sequence[Input], sheet: str, *, styles: int, columns: int, size: int, inputs: Sequence[Path]
-) -> list[Destination]:
+    contents: Sequence[Input], sheet: str, *, styles: int, columns: int, size: int, inputs: Iterable[Path]
+) -> Sequence[Destination]:
     """Where the sheet of each content goes: the file named, or files in that folder.
 
     Args:
@@ -108,8 +108,8 @@ def plan_finals(
     *,
     output: str | None,
     format: Format | None,
-    inputs: Sequence[Path],
-) -> list[Destination]:
+    inputs: Iterable[Path],
+) -> Sequence[Destination]:
     """Where the commands that finish the drafts will write: content by content, style by style, by strength.
 
     Raises:

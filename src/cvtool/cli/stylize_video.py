@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -88,7 +89,7 @@ def plan_clips(arguments: Sequence[str], *, output: str | None, inputs: Iterable
         raise UsageError("A clip cannot be written to stdout. Give --output a file.")
     clips = [Path(argument) for argument in arguments]
     protected = [*inputs, *clips]
-    names = [f"{result_name(clip.resolve().stem, 'stylize')}{_suffix(clip)}" for clip in clips]
+    names = [f"{result_name(Path(os.path.realpath(clip)).stem, 'stylize')}{_suffix(clip)}" for clip in clips]
     if len(set(names)) < len(names):
         raise UsageError("Several clips would be written to one name. Run them one by one.")
     into_folder = output is None or len(clips) > 1 or (output.endswith("/") or _holds_things(Path(output)))
@@ -102,7 +103,7 @@ def plan_clips(arguments: Sequence[str], *, output: str | None, inputs: Iterable
         check_clip_output(item.output)
         if not item.output.is_dir():
             check_writable(item.output, protected, "--output")
-        elif any(item.output.resolve() == other.resolve() for other in protected):
+        elif any(os.path.realpath(item.output) == os.path.realpath(other) for other in protected):
             raise UsageError(f"'{item.output}' is an input and would be overwritten. Choose another --output.")
     return planned
 

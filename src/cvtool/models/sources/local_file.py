@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
 import warnings
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from cvtool.errors import BadInputError
+from cvtool.files import opened_input
+from cvtool.tensor_files import load_torch
 
 StateDict = dict[str, Tensor]
 
@@ -31,7 +34,7 @@ def read_state_dict(path: Path) -> StateDict:
     Raises:
         BadInputError: the file is missing, broken, holds pickled code, or no tensors.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise BadInputError(f"No weights file '{path}'. Give a .safetensors or .pth file.")
     content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
     tensors = _unwrap(content)
@@ -54,7 +57,10 @@ def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; what matters is an error below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with opened_input(path, lasting=True) as file:
+                return load_torch(file)
+    except BadInputError:
+        raise
     except pickle.UnpicklingError as error:
         if _ABOUT_OBJECTS.search(str(error)):
             raise BadInputError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cvtool.bundled import asset_folder
+from cvtool.bundled import asset_folder, published
 from cvtool.errors import BadInputError, CvtoolError, WeightsUnavailableError
 from cvtool.files import read_input
 from cvtool.models.cards import CARDS
@@ -93,6 +93,7 @@ def bundled_painter() -> Path:
 
     Raises:
         WeightsUnavailableError: this install has none.
+        BadInputError: it is not the one that was published.
     """
     path = asset_folder() / BUNDLED
     if not path.is_file():
@@ -100,7 +101,7 @@ def bundled_painter() -> Path:
             f"'{path}' is missing: this install has no painter. Install again, or train one: "
             "'cvtool stylize train-instant'."
         )
-    return path
+    return published(path)
 
 
 def _check(options: PainterOptions, encoder: str) -> None:

@@ -59,11 +59,11 @@ class WorkFolder:
         where = f"'{shown(self.path)}'"
         manifest = self.path / MANIFEST
         try:
-            if not manifest.exists() and self.path.is_dir() and not any(self.path.iterdir()):
+            if not manifest.exists() and self.path.is_dir() and self._is_empty():
                 write_atomically(manifest, (json.dumps(wanted, indent=1) + "\n").encode())
                 return  # killed between the two steps of making it
             there = dict(json.loads(read_input(manifest)))
-        except (BadInputError, ValueError, TypeError, OSError) as error:
+        except (BadInputError, ValueError, TypeError, OSError, RecursionError) as error:
             raise BadInputError(
                 f"{where} is in the way: it holds no work that can be gone on with. {remedy}"
             ) from error
@@ -73,6 +73,10 @@ class WorkFolder:
                     f"{where} belongs to other work: {name} was {_short(there.get(name))}, "
                     f"now it is {_short(wanted.get(name))}. {remedy}"
                 )
+
+    def _is_empty(self) -> bool:
+        """Whether there is nothing in it but what a process that was killed while writing has left."""
+        return all(each.name.startswith(".cvtool-") for each in self.path.iterdir())
 
     def file(self, number: int) -> Path:
         """Of one frame."""
@@ -112,7 +116,7 @@ class WorkFolder:
         file = self.file(number)
         try:
             facts: dict[str, Any] = json.loads(read_note(read_input(file)) or "")
-        except (ValueError, OSError, SyntaxError) as error:  # what Pillow raises
+        except (ValueError, OSError, SyntaxError, RecursionError) as error:  # what Pillow raises, and JSON
             raise BadInputError(f"'{shown(file)}' is not a frame as it was kept. Remove it, and go on.") from error
         return facts
 
