@@ -22,6 +22,7 @@ from cvtool.caption.finetuning import FineTuner, Sight
 from cvtool.caption.options import ModelOptions, TrainOptions
 from cvtool.caption.pictures import FramedPictures, framed_pictures, has_framed_pictures, remove_framed_pictures
 from cvtool.caption.preparation import Source, corpus_of
+from cvtool.distributed import Share
 from cvtool.errors import BadInputError, CvtoolError
 from cvtool.models.cards import CARDS
 from cvtool.models.loader import Model
@@ -210,7 +211,7 @@ def test_the_gradient_of_the_first_layer(pictures, framed) -> None:
     numbers = [0, 4, 2, 9]
 
     def loss() -> Tensor:
-        return tuner._step(numbers, 5)[0]
+        return tuner._step(numbers, Share.whole(4), 5)[0]
 
     loss().backward()
     for name in ("conv1.weight", "bn1.bias", "bn2.weight"):
@@ -237,7 +238,7 @@ def test_gradients_in_bfloat16(pictures, framed) -> None:
         tuner.sight.extractor.precision = precision
         tuner.position.epoch = 1
         torch.manual_seed(0)
-        tuner._step([0, 4, 2, 9], 5)[0].backward()
+        tuner._step([0, 4, 2, 9], Share.whole(4), 5)[0].backward()
         gradients.append([each.grad.flatten() for each in tuner.sight.tuned.values()])
     for one, other in zip(*gradients, strict=True):
         assert not torch.equal(one, other)
@@ -249,7 +250,7 @@ def test_a_first_step_by_hand(pictures, framed) -> None:
     options = replace(OPTIONS, clip=1e9, warmup=4)
     one, other = (tuner_of(pictures, framed, options, dropout=0.0) for _ in range(2))
     torch.manual_seed(0)
-    other._step([0, 4, 2, 9], 5)[0].backward()
+    other._step([0, 4, 2, 9], Share.whole(4), 5)[0].backward()
     torch.manual_seed(0)
     one._learn([0, 4, 2, 9], 5, critical=False)
     rate = 2e-3 / 4

@@ -12,7 +12,10 @@ from launching import ends, start
 
 from cvtool.distributed import ALONE
 
-FREE = {"gan": ("head.bias",), "gan, gradient penalty": ("head.bias",), "gan, hinge": ("bias", "running_mean")}
+FREE = {
+    **dict.fromkeys(("gan", "gan, gradient penalty", "gan, neighbours"), ("head.bias",)),
+    "gan, hinge": ("bias", "running_mean"),
+}
 """What has no gradient but rounding, of which Adam makes steps all the same: a bias that cancels in the difference of
 real and generated, or in the batch norm after it. Nothing that is learned depends on it."""
 SHIFTED = {"gan, gradient penalty": 3}

@@ -156,3 +156,19 @@ def test_what_all_find_wrong_is_said_once(tmp_path: Path) -> None:
     assert [code for code, _, _ in found] == [3, 3]
     assert said.count("\n") == 1
     assert "nowhere" in said
+
+
+@pytest.mark.parametrize(("processes", "expected"), [(1, "refused\ntaken apart\n"), (2, "refused\n")])
+def test_a_process_of_a_group_ends_at_once(processes: int, expected: str) -> None:
+    """Threads of torch's process groups may not survive it when Python takes itself apart."""
+    program = (
+        "import atexit, sys\n"
+        "from cvtool.cli import main\n"
+        "atexit.register(lambda: print('taken apart'))\n"
+        "sys.argv = ['cvtool', 'stylize', '--nonsense']\n"
+        "main.print_error = lambda *_: print('refused')\n"
+        "main.main()\n"
+    )
+    found = ends(start(["-c", program], processes))
+    assert [code for code, _, _ in found] == [2] * processes
+    assert found[0][1] == expected

@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,8 +28,15 @@ LATEST = 0.03
 """Seconds from such a moment to the kill, at most: it may fall in the middle of writing."""
 
 
+LONGEST = 300.0
+"""Seconds that a process may take, on however busy a machine."""
+
+
 def forked(work: Callable[[], int]) -> int:
-    """What a process of its own, with everything imported already, ends with; below 0: of that signal."""
+    """What a process of its own, with everything imported already, ends with; below 0: of that signal.
+
+    The process it is called from should not have worked itself: threads of libraries are not there in a fork.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -40,7 +48,14 @@ def forked(work: Callable[[], int]) -> int:
             traceback.print_exc()
         finally:
             os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    deadline = time.monotonic() + LONGEST
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise TimeoutError(f"still at work after {LONGEST} s")
+        time.sleep(0.01)
+    return os.waitstatus_to_exitcode(ended[1])
 
 
 def on_file_work(folder: Path, listener: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hardening.faults import assert_whole, emptied, killed, moments, plan
+from hardening.faults import assert_whole, emptied, forked, killed, moments, plan
 from hardening.materials import pixels, write
 from PIL import Image
 from safetensors.torch import load_file
@@ -25,6 +26,14 @@ from cvtool.stylize.instant import training
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no fork")
 
 SMALL = ("--size", 32, "--device", "cpu", "-q")
+IMPORTED = (
+    "torch._dynamo",
+    "timm",
+    "cv2",
+    "cvtool.gan.training",
+    "cvtool.cli.caption_trainer",
+    "cvtool.caption.training",
+)
 CLOCKS = {"seconds", "pictures_per_second", "tokens_per_second", "steps_per_second"}
 
 
@@ -137,7 +146,9 @@ WORKS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick() -> object:
-    """States at every step, and pictures of a size for tests."""
+    """States at every step, pictures of a size for tests, and what takes long to import is there before the forks."""
+    for name in IMPORTED:
+        importlib.import_module(name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cvtool.training, "SAVE_SECONDS", 0.0)
         patch.setattr(stylizing, "SNAPSHOT_EVERY", 2)
@@ -164,7 +175,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     write(str(folder / "captions.jsonl"), "".join(f"{line}\n" for line in lines))
     data = ["caption", "features", "--data", str(folder / "captions.jsonl"), "-o", str(folder / "features.h5"), "-q"]
-    assert run(data) == 0
+    assert forked(partial(run, data)) == 0
     images = [Image.fromarray((np.roll(pixels(), n, 1) * 255).astype(np.uint8)) for n in range(3)]
     images[0].save(folder / "clip.gif", save_all=True, append_images=images[1:], duration=100)
     return folder
@@ -184,8 +195,8 @@ def test_killed_at_any_moment(kind: str, shelf: Path, tmp_path: Path) -> None:
         deaths += code < 0
         assert_whole(folder)
         if code < 0:
-            words = [*work.words(shelf, folder), *work.resumed(folder)]
-            assert run([str(word) for word in words]) == 0, f"moment {moment} of {count}, {delay} s"
+            words = [str(word) for word in (*work.words(shelf, folder), *work.resumed(folder))]
+            assert forked(partial(run, words)) == 0, f"moment {moment} of {count}, {delay} s"
         work.same(folder, whole)
         assert_whole(folder)
         # In a run's directory nobody else writes, so what was begun and never finished is removed there.

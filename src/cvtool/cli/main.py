@@ -121,7 +121,9 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """The entry point of the installed command."""
     end_on_terminate()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    processes.leave(code)
+    sys.exit(code)
 
 
 def _wants_traceback(arguments: Sequence[str]) -> bool:

@@ -36,6 +36,23 @@ def enter(arguments: Sequence[str]) -> None:
         raise UsageError(f"'cvtool {words}' runs in one process; several can share: {', '.join(TOGETHER)}.")
 
 
+def leave(code: int) -> None:
+    """End a process of a group at once; does nothing in one that was started alone.
+
+    While Python takes itself apart, a thread of torch's process groups that still lets go of a tensor ends the process
+    with SIGABRT ("terminate called without an active exception", now and then, after all was done and written), and
+    torchrun would start everything again.
+    """
+    with suppress(UsageError):  # `enter` has told of it
+        place = launch()
+        if place is None or place.size == 1:
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+
+
 @contextmanager
 def together(device: str) -> Iterator[Group]:
     """A block of all processes of the launch, see `cvtool.distributed.joined`; of a failure the first to fail speaks.
