@@ -15,6 +15,8 @@ docs/scaling.md works out what that is worth.
 from __future__ import annotations
 
 import io
+import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for one that lives, e.g. until the first has judged; gloo notices the dead at once."""
+_PAUSE = 0.01
+"""Seconds between two looks whether another process has come."""
 _FAILURES = "cvtool/failures"
 
 
@@ -234,6 +238,7 @@ def joined(device: str = "auto") -> Iterator[Group]:
     try:
         # The store itself, since it is needed for `fails_first`, and torch lends it to nobody later.
         store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
+        store = dist.PrefixStore(_round(store, rank, size), store)
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
@@ -250,6 +255,36 @@ def joined(device: str = "auto") -> Iterator[Group]:
             dist.destroy_process_group()
         raise
     dist.destroy_process_group()
+
+
+def _round(store: Any, rank: int, size: int) -> str:
+    """A name for this start of the processes, the same for all of them and never used before.
+
+    torchrun may keep its store when it starts processes again, and what those before them had written is still there:
+    addresses where nobody listens. The number of restarts does not tell starts apart, since machines count for
+    themselves. So each process says hello with a number of its own until the first answers to that very number.
+
+    Raises:
+        RuntimeError: somebody does not come.
+    """
+    own = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"hello/{rank}", own)
+        name: str = store.get(f"answer/{own}").decode()
+        store.set(f"come/{name}/{rank}", "")
+        return name
+    deadline = time.monotonic() + PATIENCE.total_seconds()
+    for other in range(1, size):
+        answered = ""
+        while not store.check([f"come/{own}/{other}"]):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"process {other} does not come")
+            hello = store.get(f"hello/{other}").decode()
+            if hello != answered:  # the first may be from an earlier start
+                store.set(f"answer/{hello}", own)
+                answered = hello
+            time.sleep(_PAUSE)
+    return own
 
 
 class _Joined(Group):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as some
 from torch import nn
 
 import cvtool.cli.main as program
 from cvtool.cli.processes import goes_on
-from cvtool.distributed import ALONE, Dropout, Group, Share, device_of, joined
+from cvtool.distributed import ALONE, Dropout, Group, Share, _round, device_of, joined
 from cvtool.errors import UsageError
 from cvtool.gan.datasets import Pictures
 from cvtool.gan.networks.shared_norms import SharedBatchNorm, share_batch_norms
@@ -192,3 +195,29 @@ def test_commands_that_cannot_share(started, capsys: pytest.CaptureFixture[str])
     started(RANK=0, WORLD_SIZE=2)
     assert program.run(["gan", "sample"]) == 2
     assert "runs in one process" in capsys.readouterr().err
+
+
+def test_what_an_earlier_start_left_in_the_store_is_not_taken_up() -> None:
+    """Everybody comes late or early, and a killed start has said hello, been answered, and come."""
+    store = dist.HashStore()
+    for key, value in {"hello/1": "old", "answer/old": "older", "come/older/1": "", "hello/2": "old"}.items():
+        store.set(key, value)
+    found: dict[int, str] = {}
+
+    def start(rank: int) -> None:
+        found[rank] = _round(store, rank, 3)
+
+    for late in (0, 1, 2):
+        before = found.get(0)
+        found.clear()
+        threads = [threading.Thread(target=start, args=(rank,)) for rank in range(3) if rank != late]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.05)
+        assert 0 not in found
+        start(late)
+        for thread in threads:
+            thread.join(20)
+        assert len(found) == 3
+        assert len(set(found.values())) == 1
+        assert found[0] not in (before, "old", "older")

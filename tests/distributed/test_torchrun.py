@@ -116,7 +116,9 @@ def test_a_worker_that_is_killed_is_started_again_and_nothing_is_lost(shelf: Pat
     out, err = child.communicate(timeout=LIMIT)
     assert child.returncode == 0, err
     assert err.count("cvtool: error: Another process of this run has ended") <= 1  # it may be ended before it notices
-    assert "Signal 9 (SIGKILL)" in err or "exitcode: -9" in err or "exitcode  : -9" in err
+    assert (
+        err.count("failed (exitcode: ") == 1
+    )  # by whichever end torchrun notices first, the killed one's or the other's
     assert out.count("epoch 40 ") == 1
     assert_same_run(run, shelf / "two")
 
