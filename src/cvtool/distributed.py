@@ -238,7 +238,7 @@ def joined(device: str = "auto") -> Iterator[Group]:
     try:
         # The store itself, since it is needed for `fails_first`, and torch lends it to nobody later.
         store, rank, size = next(iter(rendezvous("env://", timeout=PATIENCE)))
-        store = dist.PrefixStore(_round(store, rank, size), store)
+        store = dist.PrefixStore(_round(store, rank, size), store)  # type: ignore[attr-defined]
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
