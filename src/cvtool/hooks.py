@@ -53,11 +53,7 @@ def _listen(
     module: nn.Module, names: Sequence[str], kept: dict[str, Tensor], *, stop_early: bool, copied: Collection[str]
 ) -> list[RemovableHandle]:
     """Attach one hook for each of `names`; layers in `copied` hand a copy on, so that nobody can alter what is kept."""
-    layers = dict(module.named_modules())
-    layers.pop("", None)
-    for name in names:
-        if name not in layers:
-            raise unknown_layer(name, layers)
+    layers = {name: _layer(module, name) for name in names}
     wanted = len(set(names))
     reset = module.register_forward_pre_hook(lambda *_: kept.clear())  # a second pass in the block starts afresh
 
@@ -140,6 +136,53 @@ class _Watched(dict[str, Tensor]):
         if not value.is_inference():
             self.versions[name] = value._version
         super().__setitem__(name, value)
+
+
+def layer_input(module: nn.Module, x: Tensor, name: str) -> Tensor:
+    """What the layer `name` is given when `module` runs on the normalised input x (N, 3, H, W), and stops there.
+
+    Raises:
+        UnknownNameError: `name` is not a layer of `module`.
+        UsageError: the layer does not run, or is not given one tensor.
+    """
+    given: list[tuple[object, ...]] = []
+
+    def look(_: nn.Module, arguments: tuple[object, ...]) -> None:
+        given.append(arguments)
+        raise _AllSeen
+
+    handle = _layer(module, name).register_forward_pre_hook(look)
+    try:
+        with suppress(_AllSeen):
+            module(x)
+    finally:
+        handle.remove()
+    if not given:
+        raise UsageError(f"Layer '{name}' does not run in this network. Choose another layer.")
+    if len(given[0]) != 1 or not isinstance(given[0][0], Tensor):
+        raise UsageError(f"Layer '{name}' is not given one tensor. Choose a layer around it.")
+    return given[0][0]
+
+
+@contextmanager
+def entered_at(module: nn.Module, name: str, given: Tensor) -> Iterator[None]:
+    """A block in which the layer `name` takes `given` for its input, whatever comes.
+
+    A pass of something small through `module` then is one of `given` through all that follows.
+    """
+    handle = _layer(module, name).register_forward_pre_hook(lambda *_: (given,))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _layer(module: nn.Module, name: str) -> nn.Module:
+    layers: dict[str, nn.Module] = dict(module.named_modules())
+    layers.pop("", None)
+    if name not in layers:
+        raise unknown_layer(name, layers)
+    return layers[name]
 
 
 @dataclass(frozen=True)

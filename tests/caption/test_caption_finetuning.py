@@ -19,13 +19,15 @@ from cvtool.caption.decoder import Captioner
 from cvtool.caption.extractor import Extractor, compute_features, tuned_fingerprint
 from cvtool.caption.features import Pca
 from cvtool.caption.finetuning import FineTuner, Sight
+from cvtool.caption.halfway import Halfway, HalfwaySight
 from cvtool.caption.options import ModelOptions, TrainOptions
-from cvtool.caption.pictures import FramedPictures, framed_pictures, has_framed_pictures, remove_framed_pictures
+from cvtool.caption.pictures import KeptRows, framed_pictures, halfway_maps, has_kept_rows, remove_kept_rows
 from cvtool.caption.preparation import Source, corpus_of
 from cvtool.distributed import Share
-from cvtool.errors import BadInputError, CvtoolError
+from cvtool.errors import BadInputError, CvtoolError, UnknownNameError, UsageError
+from cvtool.images import read_picture
 from cvtool.models.cards import CARDS
-from cvtool.models.loader import Model
+from cvtool.models.loader import Model, load
 from cvtool.progress import Step
 
 SIDE = 16
@@ -78,7 +80,7 @@ def pictures(tmp_path: Path) -> list[CaptionedPicture]:
 
 
 @pytest.fixture
-def framed(pictures: list[CaptionedPicture], tmp_path: Path) -> FramedPictures:
+def framed(pictures: list[CaptionedPicture], tmp_path: Path) -> KeptRows:
     (tmp_path / "run").mkdir()
     return framed_pictures(pictures, small_extractor(), tmp_path / "run")
 
@@ -134,9 +136,9 @@ def test_other_pictures_get_another_file(pictures, framed, tmp_path: Path) -> No
     remade.save(pictures[0].path)
     assert framed_pictures(pictures, small_extractor(), tmp_path / "run").path not in (framed.path, other.path)
     (tmp_path / "run" / "pictures-mine.npy").touch()
-    assert has_framed_pictures(tmp_path / "run")
-    remove_framed_pictures(tmp_path / "run")
-    assert not has_framed_pictures(tmp_path / "run")
+    assert has_kept_rows(tmp_path / "run")
+    remove_kept_rows(tmp_path / "run")
+    assert not has_kept_rows(tmp_path / "run")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["pictures-mine.npy"]
 
 
@@ -370,3 +372,81 @@ def test_a_checkpoint_carries_the_network(pictures, framed, tmp_path: Path) -> N
 def test_weights_of_another_network(name: str) -> None:
     with pytest.raises(BadInputError, match=f"'{name}' does not fit small"):
         small_extractor().tune({name: torch.zeros(2, 2)})
+
+
+# Only the end of the network --------------------------------------------------------------------------------------
+
+
+def halfway_of(pictures, folder: Path, layer: str = "conv2", **more) -> HalfwaySight:
+    halfway = Halfway(small_extractor(), layer)
+    return HalfwaySight(halfway_maps(pictures, halfway, folder), halfway, **{"attention": True, **more})
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_halfway_is_the_same_way(pictures, framed, tmp_path: Path, attention: bool) -> None:
+    whole = Sight(framed, small_extractor(), attention=attention)
+    half = halfway_of(pictures, tmp_path / "run", attention=attention)
+    numbers, mirrored = [3, 0, 7], np.array([True, False, True])
+    for flipped in (False, True):
+        np.testing.assert_allclose(half.read(numbers, flipped), whole.read(numbers, flipped), atol=2e-3)
+    one, other = (sight.see(numbers, mirrored) for sight in (whole, half))
+    torch.testing.assert_close(other, one, atol=2e-3, rtol=0)
+    for seen in (one, other):
+        seen.square().sum().backward()
+    assert half.tuned.keys() == {"conv2.weight", "bn2.weight", "bn2.bias"}
+    for name, parameter in half.tuned.items():
+        wanted = whole.tuned[name].grad
+        torch.testing.assert_close(parameter.grad, wanted, atol=2e-3 * float(wanted.abs().max()), rtol=0)
+    rest = [each for name, each in half.extractor.model.module.named_parameters() if name not in half.tuned]
+    assert not any(each.requires_grad for each in rest)
+
+
+def test_halfway_through_the_bundled_network(pictures, tmp_path: Path) -> None:
+    """Where stages have shortcuts inside them, and the norms before the layer stay."""
+    extractor = Extractor(load("efficientnet-lite0"), fold=False)
+    halfway = Halfway(extractor, "blocks.5")
+    sight = HalfwaySight(halfway_maps(pictures[:2], halfway, tmp_path), halfway, attention=True)
+    assert halfway.shape == (14, 14, 112)
+    assert {name.split(".")[0] for name in sight.tuned} == {"blocks", "conv_head", "bn2"}
+    assert {name.split(".")[1] for name in sight.tuned if name.startswith("blocks")} == {"5", "6"}
+    canvases = [extractor.canvas(read_picture(each.path)) for each in pictures[:2]]
+    np.testing.assert_allclose(sight.read([0, 1], False), extractor(canvases)[1], atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("layer", "error", "text"),
+    [
+        ("blocks.9", UnknownNameError, "No layer 'blocks.9'"),
+        ("classifier", UsageError, "is given no map"),
+        ("blocks.2.1.conv_dw", UsageError, "looks past it"),
+    ],
+)
+def test_where_a_network_can_be_cut(layer: str, error: type, text: str) -> None:
+    extractor = Extractor(load("efficientnet-lite0"), fold=False)
+    with pytest.raises(error, match=text):
+        Halfway(extractor, layer)
+
+
+def test_halfway_maps_are_those_of_the_layer_and_the_network(pictures, tmp_path: Path) -> None:
+    one = halfway_maps(pictures, Halfway(small_extractor(), "conv2"), tmp_path)
+    assert np.load(one.path).shape == (14, 2, 8, 8, 6)
+    assert np.load(one.path).dtype == np.float16
+    assert halfway_maps(pictures, Halfway(small_extractor(), "bn2"), tmp_path).path != one.path
+    assert has_kept_rows(tmp_path)
+    remove_kept_rows(tmp_path)
+    assert not list(tmp_path.glob("maps-*"))
+
+
+def test_it_learns_halfway(pictures, framed, tmp_path: Path) -> None:
+    """The same as from the pixels where what comes before the layer is held, but for float16 on disk."""
+    tuner = tuner_of(pictures, framed, replace(OPTIONS, epochs=2), dropout=0.0)
+    for name in ("conv1.weight", "bn1.weight", "bn1.bias"):
+        tuner.sight.tuned.pop(name).requires_grad_(False)
+    tuner.optimizer = torch.optim.AdamW(tuner.parameter_groups(), lr=OPTIONS.rate, betas=(0.9, 0.98))
+    half = tuner_of(pictures, framed, replace(OPTIONS, epochs=2), dropout=0.0)
+    half.sight = halfway_of(pictures, tmp_path / "run")
+    half.corpus, half.development = (replace(each, features=half.sight) for each in (half.corpus, half.development))
+    half.optimizer = torch.optim.AdamW(half.parameter_groups(), lr=OPTIONS.rate, betas=(0.9, 0.98))
+    for one, other in zip(run(tuner), run(half), strict=True):
+        assert other.loss == pytest.approx(one.loss, rel=1e-3)
+        assert other.perplexity == pytest.approx(one.perplexity, rel=1e-2)

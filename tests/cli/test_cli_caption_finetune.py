@@ -238,3 +238,22 @@ def test_a_run_of_an_earlier_version_goes_on(cvtool, shelf: Path, here: Path) ->
     Path("run/config.json").write_text(json.dumps(config))
     assert cvtool(*words, "--resume").code == 0
     says(cvtool(*words, "--resume", "--finetune"), 2, "these differ from it: finetune.")
+
+
+def test_only_the_end_of_the_network(cvtool, shelf: Path, here: Path) -> None:
+    """What was tuned before and is now held stays in the checkpoint; a file of maps is kept instead of pictures."""
+    start = shelf / "run/best.safetensors"
+    words = training(shelf, "run", "--finetune-from", "blocks.6", "--init", start, "-q")
+    assert cvtool(*words).code == 0
+    assert [path.name.split("-")[0] for path in Path("run").glob("*.npy")] == ["maps"]
+    options = json.loads(Path("run/config.json").read_text())["train_options"]
+    assert (options["finetune"], options["finetune_from"]) == (True, "blocks.6")
+    before, after = (read_checkpoint(path).network for path in (start, Path("run/last.safetensors")))
+    assert before.keys() == after.keys()
+    moved = {".".join(name.split(".")[:2]) for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"blocks.6", "conv_head.weight", "bn2.weight", "bn2.bias"}
+    says(cvtool(*words[:-1], "--overwrite", "--finetune-from", "blocks.7"), 2, "No layer 'blocks.7'")
+    facts = read_checkpoint(Path("run/best.safetensors")).facts
+    evaluate = ("caption", "evaluate", "--data", f"folder:{shelf / 'set'}", "--split", "dev", "--decode", "greedy")
+    found = result(cvtool(*evaluate, "--json", "--checkpoint", "run/best.safetensors"))
+    assert found["perplexity"] == pytest.approx(facts["perplexity"], rel=1e-2)  # maps are kept in float16

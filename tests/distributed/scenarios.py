@@ -20,7 +20,7 @@ from cvtool.caption.extractor import Extractor
 from cvtool.caption.finetuning import FineTuner, Sight
 from cvtool.caption.options import ModelOptions
 from cvtool.caption.options import TrainOptions as CaptionOptions
-from cvtool.caption.pictures import FramedPictures
+from cvtool.caption.pictures import KeptRows
 from cvtool.caption.preparation import Source, corpus_of
 from cvtool.caption.training import Trainer as CaptionTrainer
 from cvtool.distributed import Group, joined
@@ -82,7 +82,7 @@ def tune(group: Group) -> dict:
     card = replace(CARDS["efficientnet-lite0"], name="small", input_size=16, classes=4)
     extractor = Extractor(Model(Small().eval().requires_grad_(False), card, CPU, "0" * 12), fold=False)
     pixels = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3)).astype(np.uint8)
-    framed = FramedPictures(Path("nowhere"), {str(number): number for number in range(12)}, pixels)
+    framed = KeptRows(Path("nowhere"), {str(number): number for number in range(12)}, pixels)
     sight = Sight(framed, extractor, attention=True)
     captioner = Captioner(ModelOptions(hidden=8, embedding=5, dropout=0.2), len(VOCABULARY), sight.channels)
     source = Source(sight, dict(framed.rows), "small", extractor.origin.fingerprint)

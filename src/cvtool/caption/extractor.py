@@ -129,7 +129,11 @@ class Extractor:
     def maps(self, x: Tensor) -> Tensor:
         """(N, 3, S, S) RGB in [0, 1] → (N, C, h, w) float32, differentiable where the parameters are."""
         with autocast(self.model.device, self.precision):
-            return _maps(self.model.module, self.model.normalize(x), self.layer).float()
+            return self.last_map(self.model.normalize(x)).float()
+
+    def last_map(self, x: Tensor) -> Tensor:
+        """Normalised (N, 3, H, W) → (N, C, h, w) as the network itself gives it."""
+        return _maps(self.model.module, x, self.layer)
 
     def __call__(self, canvases: Sequence[Pixels], *, flipped: bool = False) -> tuple[Values, Values]:
         """Canvases (S, S, 3), or with `flipped` their mirror images → pooled (N, C), spatial (N, h·w, C), float32.
@@ -148,7 +152,7 @@ class Extractor:
             found = _maps(self._fast(), x.contiguous(memory_format=torch.channels_last), self.layer)
         spatial = found.float().flatten(2).transpose(1, 2)
         pooled = spatial.mean(1)
-        return _halves(pooled), _halves(spatial)
+        return as_halves(pooled), as_halves(spatial)
 
     def _fast(self) -> nn.Module:
         """The same function in less time; made when first needed."""
@@ -189,7 +193,8 @@ def _last_layer(module: nn.Module, probe: Tensor) -> str:
     return found[-1]
 
 
-def _halves(x: Tensor) -> Halves:
+def as_halves(x: Tensor) -> Halves:
+    """Numbers in float16, as files keep them; what does not fit is clipped."""
     largest = torch.finfo(torch.float16).max
     return x.clamp(-largest, largest).half().contiguous().cpu().numpy()
 

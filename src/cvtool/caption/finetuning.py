@@ -7,7 +7,7 @@ trained like all other weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from cvtool.caption.decoder import Captioner
 from cvtool.caption.extractor import Extractor
 from cvtool.caption.features import Pca
 from cvtool.caption.options import TrainOptions
-from cvtool.caption.pictures import FramedPictures
+from cvtool.caption.pictures import KeptRows
 from cvtool.caption.training import Trainer, groups
 from cvtool.caption.vocabulary import Vocabulary
 from cvtool.distributed import ALONE, Group, Share
@@ -38,7 +38,13 @@ class Sight:
     can_flip = True
 
     def __init__(
-        self, pictures: FramedPictures, extractor: Extractor, *, attention: bool, pca: Pca | None = None
+        self,
+        pictures: KeptRows,
+        extractor: Extractor,
+        *,
+        attention: bool,
+        pca: Pca | None = None,
+        tuned: dict[str, nn.Parameter] | None = None,
     ) -> None:
         """Look through a network.
 
@@ -47,9 +53,10 @@ class Sight:
             extractor: the network, not folded: a copy would not see its weights move.
             attention: give features of places; else their mean.
             pca: what they go through.
+            tuned: what is trained, unless all that features depend on.
         """
         self.extractor = extractor
-        self.tuned = _trainable(extractor)
+        self.tuned = trainable(extractor) if tuned is None else tuned
         self._pictures, self._attention, self._pca = pictures, attention, pca
 
     @property
@@ -70,16 +77,24 @@ class Sight:
 
     def see(self, numbers: Sequence[int], mirrored: NDArray[np.bool_]) -> Tensor:
         """(N, P, C) float32 of some pictures, of the mirror images where `mirrored` (N,) says so; with gradients."""
+        seen = self._places(numbers, mirrored)
+        if self._pca is None:
+            return seen
+        mean, components = (torch.from_numpy(part).to(seen.device) for part in (self._pca.mean, self._pca.components))
+        return (seen - mean) @ components.T
+
+    def _places(self, numbers: Sequence[int], mirrored: NDArray[np.bool_]) -> Tensor:
+        """The same before principal components."""
         device = self.extractor.model.device
         pixels = torch.from_numpy(self._pictures.read(numbers)).to(device)
         x = pixels.permute(0, 3, 1, 2).float() / 255  # channels_last by the way it lies
         x = torch.where(torch.from_numpy(mirrored).to(device)[:, None, None, None], x.flip(3), x)
-        places = self.extractor.maps(x).flatten(2).transpose(1, 2)
-        seen = places if self._attention else places.mean(1, keepdim=True)
-        if self._pca is None:
-            return seen
-        mean, components = (torch.from_numpy(part).to(device) for part in (self._pca.mean, self._pca.components))
-        return (seen - mean) @ components.T
+        return self._pooled(self.extractor.maps(x))
+
+    def _pooled(self, maps: Tensor) -> Tensor:
+        """(N, C, h, w) → (N, P, C): all places, or their mean."""
+        places = maps.flatten(2).transpose(1, 2)
+        return places if self._attention else places.mean(1, keepdim=True)
 
 
 class FineTuner(Trainer):
@@ -132,18 +147,22 @@ class FineTuner(Trainer):
         return self.sight.see([self.corpus.rows[number] for number in numbers[share.rows]], mirrored[share.rows])
 
 
-def _trainable(extractor: Extractor) -> dict[str, nn.Parameter]:
-    """Parameters that features depend on: the classifier's are not among them. All others stay without gradients."""
+def trainable(extractor: Extractor, maps: Callable[[], Tensor] | None = None) -> dict[str, nn.Parameter]:
+    """Parameters that the last map depends on: the classifier's are not among them. All others stay without gradients.
+
+    Args:
+        extractor: of the network.
+        maps: computes such a map; from pixels if not given.
+    """
     module, side = extractor.model.module, extractor.model.card.input_size
     known = dict(module.named_parameters())
     module.requires_grad_(True)
     with torch.enable_grad():
-        maps = extractor.maps(torch.zeros(1, 3, side, side, device=extractor.model.device))
-        gradients = torch.autograd.grad(maps.sum(), list(known.values()), allow_unused=True)
-    found = {
-        name: each for (name, each), gradient in zip(known.items(), gradients, strict=True) if gradient is not None
-    }
+        found = maps() if maps else extractor.maps(torch.zeros(1, 3, side, side, device=extractor.model.device))
+        gradients = torch.autograd.grad(found.sum(), list(known.values()), allow_unused=True)
+    pairs = zip(known.items(), gradients, strict=True)
+    tuned = {name: each for (name, each), gradient in pairs if gradient is not None}
     module.requires_grad_(False)
-    for parameter in found.values():
+    for parameter in tuned.values():
         parameter.requires_grad_(True)
-    return found
+    return tuned

@@ -73,6 +73,7 @@ class TrainOptions:
         scst_temperature: of the distribution that captions are drawn from and that learns from them.
         scst_samples: captions drawn for each picture; each is compared with the mean of the others.
         finetune: also train the network that sees, from the pictures themselves.
+        finetune_from: the first layer of it that is trained, so that what comes before is computed once; "": all are.
         finetune_rate: its learning rate, which follows the same curve; in the self-critical epochs at most theirs.
         seed: of everything random.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
@@ -94,6 +95,7 @@ class TrainOptions:
     scst_temperature: float = 0.4
     scst_samples: int = 5
     finetune: bool = False
+    finetune_from: str = ""
     finetune_rate: float = 2e-5
     seed: int = 0
     precision: str = "auto"

@@ -1,7 +1,9 @@
-"""Pictures as a network is shown them, decoded and framed once and kept on disk.
+"""Pictures as a network is shown them, or as far as the first half of it brings them, computed once and kept on disk.
 
-A plain ``.npy`` file of uint8 (N, S, S, 3), mapped into memory: decoding photographs anew in every epoch would take
-longer than the network does. Its name is a hash of the pictures and the framing; it gets that name when it is whole.
+Plain ``.npy`` files, mapped into memory: of uint8 (N, S, S, 3), since decoding photographs anew in every epoch would
+take longer than the network does; and of float16 (N, 2, h, w, C), a map of each picture and one of its mirror image,
+where only the second half of a network is trained. A file's name is a hash of the pictures and of all that made it; it
+gets that name when it is whole.
 """
 
 from __future__ import annotations
@@ -9,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +25,21 @@ from cvtool.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
     from cvtool.caption.datasets.data import CaptionedPicture
-    from cvtool.caption.extractor import Extractor
+    from cvtool.caption.extractor import Extractor, Framed
+    from cvtool.caption.halfway import Halfway
 
-Bytes = NDArray[np.uint8]
+Rows = NDArray[Any]
 
 SUFFIX = ".npy"
-STAGE = "pictures"
 _DIGITS = 16
-_FILES, _LEFT_OVER = f"pictures-{'[0-9a-f]' * _DIGITS}{SUFFIX}", f".cvtool-*{SUFFIX}"
+_FILES = tuple(f"{stage}-{'[0-9a-f]' * _DIGITS}{SUFFIX}" for stage in ("pictures", "maps"))
+_LEFT_OVER = f".cvtool-*{SUFFIX}"
 _TOGETHER = 64  # pictures written at a time
 
 
 @dataclass(frozen=True, eq=False)
-class FramedPictures:
-    """Pictures in a file.
+class KeptRows:
+    """An array for each of some pictures, in a file.
 
     Attributes:
         path: of the file.
@@ -45,17 +48,17 @@ class FramedPictures:
 
     path: Path
     rows: Mapping[str, int]
-    _pixels: Bytes
+    _values: Rows
 
-    def read(self, numbers: Sequence[int]) -> Bytes:
-        """(N, S, S, 3) of some pictures by their rows, a copy."""
-        return np.stack([self._pixels[number] for number in numbers])
+    def read(self, numbers: Sequence[int]) -> Rows:
+        """(N, ...) of some pictures by their rows, a copy."""
+        return np.stack([self._values[number] for number in numbers])
 
 
 def framed_pictures(
     pictures: Sequence[CaptionedPicture], extractor: Extractor, folder: Path, progress: Progress = silent
-) -> FramedPictures:
-    """The file of these pictures in `folder`, which is made if it is not there: whole or not at all.
+) -> KeptRows:
+    """The file of these pictures in `folder`, uint8 (N, S, S, 3), made if it is not there: whole or not at all.
 
     Args:
         pictures: with files.
@@ -67,66 +70,111 @@ def framed_pictures(
         BadInputError: a picture cannot be read, or the file is broken.
         CvtoolError: no room on the disk.
     """
-    from cvtool.caption.extractor import with_files
-
-    found = with_files(pictures, {}, folder)
-    path = folder / f"pictures-{_digest(found, extractor)}{SUFFIX}"
     side = extractor.model.card.input_size
-    shape = (len(found), side, side, 3)
-    if not path.exists():
-        for left_over in folder.glob(_LEFT_OVER):  # of a run that was killed while it wrote
-            left_over.unlink(missing_ok=True)
-        _write(path, found, extractor, shape, progress)
-    try:
-        pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadInputError(f"'{shown(path)}' is broken. Delete it; the same command makes it again.") from error
-    if pixels.shape != shape or pixels.dtype != np.uint8:
-        raise BadInputError(f"'{shown(path)}' holds something else. Delete it; the same command makes it again.")
-    return FramedPictures(path, {picture.name: row for row, (picture, _) in enumerate(found)}, pixels)
+
+    def levels(group: Sequence[Framed]) -> Rows:
+        return np.stack([np.rint(each.canvas * 255).astype(np.uint8) for each in group])
+
+    kept = _Kept("pictures", extractor, extractor.framing, (side, side, 3), np.dtype(np.uint8), levels)
+    return kept.of(pictures, folder, progress)
 
 
-def remove_framed_pictures(folder: Path) -> None:
+def halfway_maps(
+    pictures: Sequence[CaptionedPicture], halfway: Halfway, folder: Path, progress: Progress = silent
+) -> KeptRows:
+    """The file of the maps in the middle of a network, of pictures and their mirror images: float16 (N, 2, h, w, C).
+
+    As `framed_pictures`, in the stage ``"maps"``.
+    """
+
+    def maps(group: Sequence[Framed]) -> Rows:
+        canvases = [each.canvas for each in group]
+        return np.stack([halfway.before(canvases, flipped=flipped) for flipped in (False, True)], 1)
+
+    extractor = halfway.extractor
+    facts = (extractor.origin.fingerprint, halfway.layer, extractor.precision)
+    kept = _Kept("maps", extractor, facts, (2, *halfway.shape), np.dtype(np.float16), maps)
+    return kept.of(pictures, folder, progress)
+
+
+def remove_kept_rows(folder: Path) -> None:
     """Delete all such files in a folder."""
-    for path in (*folder.glob(_FILES), *folder.glob(_LEFT_OVER)):
+    for path in (*_files(folder), *folder.glob(_LEFT_OVER)):
         path.unlink(missing_ok=True)
 
 
-def has_framed_pictures(folder: Path) -> bool:
+def has_kept_rows(folder: Path) -> bool:
     """Whether there is any such file in a folder: its pictures could be read once."""
-    return any(folder.glob(_FILES))
+    return bool(_files(folder))
 
 
-def _digest(pictures: Sequence[tuple[CaptionedPicture, Path]], extractor: Extractor) -> str:
-    """Hex digits over names, sizes of files and framing."""
+def _files(folder: Path) -> list[Path]:
+    return [path for pattern in _FILES for path in folder.glob(pattern)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """How a file of rows is made.
+
+    Attributes:
+        stage: its name begins so, and progress is told so.
+        facts: all that a row depends on besides the picture, as JSON can hold it.
+        shape, dtype: of a row.
+        make: pictures → their rows.
+    """
+
+    stage: str
+    extractor: Extractor
+    facts: tuple[object, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    make: Callable[[Sequence[Framed]], Rows]
+
+    def of(self, pictures: Sequence[CaptionedPicture], folder: Path, progress: Progress) -> KeptRows:
+        """The file of these pictures in a folder."""
+        from cvtool.caption.extractor import with_files
+
+        found = with_files(pictures, {}, folder)
+        path = folder / f"{self.stage}-{_digest(found, self.facts)}{SUFFIX}"
+        shape = (len(found), *self.shape)
+        if not path.exists():
+            for left_over in folder.glob(_LEFT_OVER):  # of a run that was killed while it wrote
+                left_over.unlink(missing_ok=True)
+            self._write(path, found, shape, progress)
+        try:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BadInputError(f"'{shown(path)}' is broken. Delete it; the same command makes it again.") from error
+        if values.shape != shape or values.dtype != self.dtype:
+            raise BadInputError(f"'{shown(path)}' holds something else. Delete it; the same command makes it again.")
+        return KeptRows(path, {picture.name: row for row, (picture, _) in enumerate(found)}, values)
+
+    def _write(
+        self, path: Path, pictures: Sequence[tuple[CaptionedPicture, Path]], shape: tuple[int, ...], progress: Progress
+    ) -> None:
+        from cvtool.caption.extractor import read_ahead
+
+        wanted, free = int(np.prod(shape)) * self.dtype.itemsize, shutil.disk_usage(path.parent).free
+        if wanted > free:
+            raise CvtoolError(
+                f"What is kept of the pictures takes {wanted / 1e9:.1f} GB, and '{shown(path.parent)}' has room for "
+                f"{free / 1e9:.1f}. Give another -o."
+            )
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": shape}
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            done = 0
+            for count, group in read_ahead(pictures, self.extractor, _TOGETHER):
+                # Not through the map: where a full disk is met there, the program is killed.
+                file.write(np.ascontiguousarray(self.make(group)).tobytes())
+                done += count
+                progress(Step(self.stage, done, len(pictures)))
+
+
+def _digest(pictures: Sequence[tuple[CaptionedPicture, Path]], facts: tuple[object, ...]) -> str:
+    """Hex digits over names, sizes of files and all else that the rows depend on."""
     try:
         sizes = [(picture.name, path.stat().st_size) for picture, path in pictures]
     except OSError as error:
         raise BadInputError(f"Cannot read '{shown(error.filename)}': {error.strerror}. Check the path.") from error
-    facts = json.dumps([extractor.framing, sizes])
-    return hashlib.sha256(facts.encode()).hexdigest()[:_DIGITS]
-
-
-def _write(
-    path: Path,
-    pictures: Sequence[tuple[CaptionedPicture, Path]],
-    extractor: Extractor,
-    shape: tuple[int, int, int, int],
-    progress: Progress,
-) -> None:
-    from cvtool.caption.extractor import read_ahead
-
-    wanted, free = int(np.prod(shape)), shutil.disk_usage(path.parent).free
-    if wanted > free:
-        raise CvtoolError(
-            f"The decoded pictures take {wanted / 1e9:.1f} GB, and '{shown(path.parent)}' has room for "
-            f"{free / 1e9:.1f}. Give another -o."
-        )
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        done = 0
-        for count, group in read_ahead(pictures, extractor, _TOGETHER):
-            # Not through the map: where a full disk is met there, the program is killed.
-            file.writelines(np.rint(each.canvas * 255).astype(np.uint8).tobytes() for each in group)
-            done += count
-            progress(Step(STAGE, done, len(pictures)))
+    return hashlib.sha256(json.dumps([facts, sizes]).encode()).hexdigest()[:_DIGITS]

@@ -89,13 +89,13 @@ def _train(
     request: Request, context: typer.Context, console: Console, group: Group, *, resume: bool, overwrite: bool
 ) -> None:
     from cvtool.caption.features import read_features
-    from cvtool.caption.pictures import has_framed_pictures, remove_framed_pictures
+    from cvtool.caption.pictures import has_kept_rows, remove_kept_rows
     from cvtool.training import RunDirectory
 
     tuned = request.train_options.finetune
     kept = request.features or request.run / FEATURES
     # What has features already was readable then.
-    known = has_framed_pictures(request.run) if tuned else kept.exists()
+    known = has_kept_rows(request.run) if tuned else kept.exists()
     # Of a group the first process looks for all; but all must know what is left out.
     decode = request.skip_bad or (group.is_main and not known)
     data = checked(request.data, request.split_file, console, skip_bad=request.skip_bad, decode=decode)
@@ -106,8 +106,11 @@ def _train(
     if not group.is_main:
         _Run(request, console, RunDirectory(request.run), data, line, group).go(resume)
         return
+    # What is wrong with these is told before a directory is made, or emptied.
     if request.features is not None and request.features.exists():
-        read_features(request.features)  # what is wrong with it is told before a directory is made
+        read_features(request.features)
+    if request.train_options.finetune_from and not resume:
+        _check_layer(request)
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
         config = {"version": __version__, "data": data.fingerprint, **request.record()}
@@ -117,14 +120,22 @@ def _train(
         else:
             if request.features is None:
                 kept.unlink(missing_ok=True)
-            remove_framed_pictures(request.run)
+            remove_kept_rows(request.run)
             run.write_config({**config, "spec": request.data, **company(group)})
         _Run(request, console, run, data, line, group).go(resume)
 
 
+def _check_layer(request: Request) -> None:
+    from cvtool.caption.extractor import Extractor
+    from cvtool.caption.halfway import Halfway
+    from cvtool.models.loader import load
+
+    Halfway(Extractor(load(request.model, weights=request.weights), fold=False), request.train_options.finetune_from)
+
+
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
     """With the options that earlier versions did not have, as they were then."""
-    added = {"finetune": TrainOptions.finetune, "finetune_rate": TrainOptions.finetune_rate}
+    added = {name: getattr(TrainOptions, name) for name in ("finetune", "finetune_from", "finetune_rate")}
     known = config.get("train_options")
     return {**config, "train_options": {**added, **known}} if isinstance(known, dict) else config
 
@@ -270,12 +281,19 @@ class _Run:
     def _seen(self, pictures: Sequence[CaptionedPicture], extractor: Extractor, pca: Pca | None) -> Source:
         """What the network, which is to change, sees in these pictures."""
         from cvtool.caption.finetuning import Sight
-        from cvtool.caption.pictures import framed_pictures
+        from cvtool.caption.halfway import Halfway, HalfwaySight
+        from cvtool.caption.pictures import framed_pictures, halfway_maps
         from cvtool.caption.preparation import Source
 
+        attention, first = self.request.model_options.attention, self.request.train_options.finetune_from
         with self.console.progress() as progress:
-            framed = framed_pictures(pictures, extractor, self.run.path, progress)
-        self.sight = Sight(framed, extractor, attention=self.request.model_options.attention, pca=pca)
+            if first:
+                halfway = Halfway(extractor, first)
+                framed = halfway_maps(pictures, halfway, self.run.path, progress)
+                self.sight = HalfwaySight(framed, halfway, attention=attention, pca=pca)
+            else:
+                framed = framed_pictures(pictures, extractor, self.run.path, progress)
+                self.sight = Sight(framed, extractor, attention=attention, pca=pca)
         origin = extractor.origin
         return Source(self.sight, dict(framed.rows), origin.model, origin.fingerprint)
 
@@ -299,7 +317,7 @@ class _Run:
         ).to_json()
         checkpoint = replace(self.template, facts=facts)
         if isinstance(trainer, FineTuner):
-            checkpoint = replace(checkpoint, network=trainer.network_weights())
+            checkpoint = replace(checkpoint, network={**checkpoint.network, **trainer.network_weights()})
         for name in ("last.safetensors", *(["best.safetensors"] if epoch.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
         more: dict[str, Any] = {key: value for key, value in record.items() if key not in ("seconds", "metrics")}
