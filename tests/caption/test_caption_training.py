@@ -20,6 +20,7 @@ from cvtool.caption.options import Decode, DecodeOptions, ModelOptions, TrainOpt
 from cvtool.caption.preparation import InMemory, Source, build_vocabulary, corpus_of
 from cvtool.caption.training import Trainer
 from cvtool.caption.vocabulary import END
+from cvtool.distributed import Share
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 
 GREEDY = DecodeOptions(decode=Decode.greedy, longest=8)
@@ -264,6 +265,16 @@ def test_self_critical_training_raises_the_reward() -> None:
     assert np.mean(rewards[-5:]) > 1.5 * np.mean(rewards[:3])
     before, after = epochs[7].metrics.cider, epochs[-1].metrics.cider
     assert after > before
+
+
+def test_an_anchor_is_the_loss_of_peoples_captions_beside_the_reward() -> None:
+    numbers, share, losses = [0, 3, 5], Share.whole(3), {}
+    for anchor in (0.0, 0.5):
+        trainer = trainer_of(replace(QUICK, epochs=0, scst=1, scst_anchor=anchor), dropout=0.0)
+        losses[anchor], facts = trainer._critical_step(numbers, share, 7)
+        assert facts["captions"] == 3 * trainer.options.scst_samples  # of the reward alone
+    words = trainer._step(numbers, share, 7)[0]
+    assert (losses[0.5] - losses[0.0]).item() == pytest.approx(0.5 * words.item(), rel=1e-5)
 
 
 def test_the_reward_counts_the_end() -> None:

@@ -188,7 +188,7 @@ SCENARIOS: dict[str, Callable[[Group], dict]] = {
     "no attention": lambda group: words(group, attention=False, tie=False),
     "scheduled": lambda group: words(group, replace(WORDS, scheduled=0.7), cell="gru", attention=True),
     "self-critical": lambda group: words(
-        group, replace(WORDS, epochs=2, scst=5, scst_rate=1e-3, scst_samples=3), attention=True
+        group, replace(WORDS, epochs=2, scst=5, scst_rate=1e-3, scst_samples=3, scst_anchor=0.2), attention=True
     ),
     "fine-tuning": tune,
     "gan": play,

@@ -71,6 +71,7 @@ class TrainOptions:
         scst: epochs of self-critical training on CIDEr-D after those.
         scst_rate: learning rate of the self-critical epochs.
         scst_temperature: of the distribution that captions are drawn from and that learns from them.
+        scst_anchor: weight of the loss of people's captions beside the reward.
         scst_samples: captions drawn for each picture; each is compared with the mean of the others.
         finetune: also train the network that sees, from the pictures themselves.
         finetune_from: the first layer of it that is trained, so that what comes before is computed once; "": all are.
@@ -93,6 +94,7 @@ class TrainOptions:
     scst: int = 0
     scst_rate: float = 3e-5
     scst_temperature: float = 0.4
+    scst_anchor: float = 0.0
     scst_samples: int = 5
     finetune: bool = False
     finetune_from: str = ""

@@ -236,13 +236,17 @@ class Trainer:
 
     def _step(self, numbers: Sequence[int], share: Share, seed: int) -> tuple[Tensor, dict[str, float]]:
         """The loss of people's captions of a share of a batch, which sums up to the loss of the batch."""
+        return self._taught(self._features(numbers, share, seed), numbers, share)
+
+    def _taught(self, features: Tensor, numbers: Sequence[int], share: Share) -> tuple[Tensor, dict[str, float]]:
+        """The same, of pictures whose features are there."""
         batch = torch.from_numpy(padded([self.corpus.captions[number] for number in numbers]))
         captions = int((batch[..., 1:] != NULL).any(-1).sum())
         words = batch[share.rows].to(self.device)
         given, right = words[..., :-1], words[..., 1:]
         mask = right != NULL
         with autocast(self.device, self.options.precision):
-            seen = self.captioner.see_pictures(self._features(numbers, share, seed))
+            seen = self.captioner.see_pictures(features)
             given = self._mixed(seen, given, mask, share)
             x, _, _ = self.captioner(seen, given)
             scores = self.captioner.score(x[mask])
@@ -276,7 +280,8 @@ class Trainer:
         """The self-critical loss of captions drawn for a share of a batch, which sums up to the loss of the batch.
 
         Drawn at a temperature: at 1 most of the reward is to be had by growing surer of everything, which the network
-        then does until all its captions are the same and nothing is left to learn from.
+        then does until all its captions are the same and nothing is left to learn from. People's captions, too, keep it
+        from that, with a weight of their own beside the reward.
         """
         options = self.options
         features = self._features(numbers, share, seed)
@@ -295,6 +300,9 @@ class Trainer:
             x, _, _ = self.captioner(self.captioner.see_pictures(features), torch.cat([start, words[..., :-1]], -1))
             logs = log_probabilities(self.captioner.score(x) / options.scst_temperature, words)
         loss = share.weight * self_critical_loss(logs.sum(-1), rewards)
+        if options.scst_anchor > 0:
+            self.captioner.dropout.train()
+            loss = loss + options.scst_anchor * self._taught(features, numbers, share)[0]
         drawn = words.shape[0] * words.shape[1]
         return loss, {"loss": -float(rewards.sum()), "captions": drawn, "tokens": int((words != NULL).sum())}
 

@@ -76,6 +76,9 @@ def train(
     scst_temperature: Annotated[
         float, typer.Option("--scst-temperature", min=0.01, help="Temperature at which they draw.")
     ] = TRAIN.scst_temperature,
+    scst_anchor: Annotated[
+        float, typer.Option("--scst-anchor", min=0, help="Weight of the loss of people's captions beside the reward.")
+    ] = TRAIN.scst_anchor,
     scst_samples: Annotated[
         int, typer.Option("--scst-samples", min=2, help="Captions they draw for each picture.")
     ] = TRAIN.scst_samples,
@@ -151,6 +154,7 @@ def train(
         scst=scst,
         scst_rate=scst_rate,
         scst_temperature=scst_temperature,
+        scst_anchor=scst_anchor,
         scst_samples=scst_samples,
         finetune=finetune or bool(finetune_from),
         finetune_from=finetune_from,
