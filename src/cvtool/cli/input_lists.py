@@ -49,6 +49,28 @@ class ListedInputs(Sequence[Input]):
             end += self._file.write(kind + os.fsencode(given.name))
             self._ends.append(end)
 
+    @classmethod
+    def of(cls, inputs: Sequence[Input]) -> ListedInputs:
+        """These inputs, if need be as such a list."""
+        return inputs if isinstance(inputs, cls) else cls(inputs)
+
+    def save(self, path: Path) -> None:
+        """Write all names, for `load` by another process."""
+        with open(path, "wb") as file:
+            for start in range(0, len(self), TOGETHER):
+                entries = self._entries(start, min(start + TOGETHER, len(self)))
+                file.write(b"".join(b"%d\n%s" % (len(entry), entry) for entry in entries))
+
+    @classmethod
+    def load(cls, path: Path) -> ListedInputs:
+        """What `save` wrote.
+
+        Raises:
+            BadInputError: it cannot be read.
+        """
+        with opened_input(path, lasting=True) as file:
+            return cls(_input(file.read(int(length))) for length in iter(file.readline, b""))
+
     def __len__(self) -> int:
         return len(self._ends) - 1
 
@@ -69,11 +91,13 @@ class ListedInputs(Sequence[Input]):
             yield from self._read(start, min(start + TOGETHER, len(self)))
 
     def _read(self, start: int, stop: int) -> Iterator[Input]:
+        return map(_input, self._entries(start, stop))
+
+    def _entries(self, start: int, stop: int) -> list[bytes]:
         first, last = self._ends[start], self._ends[stop]
         self._file.seek(first)
         entries = self._file.read(last - first)
-        for number in range(start, stop):
-            yield _input(entries[self._ends[number] - first : self._ends[number + 1] - first])
+        return [entries[self._ends[n] - first : self._ends[n + 1] - first] for n in range(start, stop)]
 
 
 def _input(entry: bytes) -> Input:

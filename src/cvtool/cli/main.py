@@ -111,6 +111,7 @@ def run(arguments: Sequence[str]) -> int:
                 traceback.print_exc()
             failure = explain(error)
             print_error(failure.message, failure.label)
+            processes.linger()
             return failure.exit_code
         if code == INTERRUPTED:  # Typer has made an exit of the KeyboardInterrupt
             failure = explain(KeyboardInterrupt())

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STDOUT = "-"
+BEGUN, FINISHED = 1, 2
 
 
 @dataclass(frozen=True)
@@ -146,21 +147,25 @@ class _InFolder(Sequence[Destination]):
 
 @dataclass
 class Skipping:
-    """``--skip-existing``: leaves out inputs whose results are all there, and counts them.
+    """``--skip-existing``: which inputs are left out since their results are all there, and how many they were.
 
     Attributes:
         wanted: whether the option was given.
-        count: of those that were left out.
+        known: what earlier processes of the same launch did, by number of the input: `FINISHED` ones are left out
+            in any case, `BEGUN` ones never, since what is there of them may be half of it.
+        count: of those that were left out for the option; whoever leaves one out adds to it.
     """
 
     wanted: bool = False
+    known: Sequence[int] = b""
     count: int = 0
 
-    def skips(self, results: Iterable[Destination]) -> bool:
-        """Whether an input with these results is left out; asked once for each."""
-        there = self.wanted and all(each.path is not None and each.path.exists() for each in results)
-        self.count += there
-        return there
+    def skips(self, number: int, results: Iterable[Destination]) -> bool:
+        """Whether the input of that number, with these results, is left out."""
+        known = self.known[number] if self.known else 0
+        if known:
+            return known == FINISHED
+        return self.wanted and all(each.path is not None and each.path.exists() for each in results)
 
     def tell(self, console: Console) -> None:
         """Say how many there were."""
