@@ -19,7 +19,7 @@ from workers import begin, worker
 import cvtool.cli.main as program
 from cvtool.cli import parts as parts_module
 from cvtool.cli.parts import PREFIX, FailedElsewhere, Parts
-from cvtool.cli.sharing import Own
+from cvtool.cli.shares import Own
 from cvtool.errors import CvtoolError
 from cvtool.launch import Launch
 
