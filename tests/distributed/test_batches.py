@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from launching import LIMIT, ends, start, torchrun
@@ -17,6 +19,7 @@ from PIL import Image
 from workers import begin, worker
 
 import cvtool.cli.main as program
+from cvtool.caption.features import read_features
 from cvtool.cli import parts as parts_module
 from cvtool.cli.parts import PREFIX, FailedElsewhere, Parts
 from cvtool.cli.shares import Own
@@ -56,9 +59,18 @@ def records(text: str) -> list[dict]:
     ]
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """All there is, hidden or not."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+def files(folder: Path) -> dict[str, Any]:
+    """All there is, hidden or not; of HDF5 what is in it, since its files hold times."""
+    return {path.name: tables(path) if path.suffix == ".h5" else path.read_bytes() for path in folder.iterdir()}
+
+
+def tables(path: Path) -> dict[str, Any]:
+    """Every dataset of an HDF5 file, and its attributes; principal components depend on the threads of NumPy."""
+    with h5py.File(path) as file:
+        arrays = {name: table[()] for name, table in file.items()}
+        rounded = {name: (array * 1e4).round() if "pca" in name else array for name, array in arrays.items()}
+        found = {name: (array.dtype, array.tolist()) for name, array in rounded.items()}
+        return {**found, "attributes": {name: str(value) for name, value in file.attrs.items()}}
 
 
 def compare(
@@ -118,6 +130,32 @@ def test_captions_of_two_processes(shelf: Path, tmp_path: Path, capfd: pytest.Ca
     assert [line.split("\t")[0][-7:] for line in out.splitlines()] == [
         f"{name}.png" for name in ("c/x", "c/y", "c/z", "a/x", "a/y")
     ]
+
+
+def test_features_of_two_processes(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of 19 pictures in groups of 8; two are broken, one each for each process."""
+    shelf = tmp_path / "set"
+    for number in range(21):
+        path = picture(shelf / "train" / f"{number:02d}.png", number)
+        path.with_suffix(".txt").write_text("a picture .\n")
+        if number in (3, 12):
+            path.write_bytes(path.read_bytes()[:60])
+    words = [
+        "caption",
+        "features",
+        "--data",
+        f"folder:{shelf}",
+        "--pooled",
+        "--skip-bad",
+        "--pca",
+        4,
+        "--device",
+        "cpu",
+    ]
+    _, err = compare([*words, "--json"], tmp_path, 0, capfd, lambda folder: ["-o", folder / "f.h5"])
+    assert err.count("cvtool: warning: ") == 3
+    assert "2 of 21 pictures are left out" in err
+    assert len(read_features(tmp_path / "two/f.h5").names) == 19
 
 
 def test_what_ends_all_is_said_once(shelf: Path, tmp_path: Path) -> None:

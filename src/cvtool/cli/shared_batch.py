@@ -176,7 +176,7 @@ class SharedBatch(Shares):
         skipping.known = _Known(known, numbers)
         if all(known[number] == FINISHED for number in numbers):
             return
-        _take_device(device, self.place)
+        take_device(device, self.place)
         before()
         journal = self.parts.journal()
         for number, given in zip(numbers, inputs, strict=True):
@@ -245,12 +245,12 @@ class SharedBatch(Shares):
             failure = explain(error)
             parts.fail(failure.message, failure.exit_code)
         again = interrupts.was_terminated() if asked else restarts_left() > 0
-        with _undisturbed():
+        with undisturbed():
             parts.end()
             kept.clear()
             if not self.place.is_main:
                 if not asked:
-                    _end_quietly()
+                    end_quietly()
                 hush()
                 return
             if not again:
@@ -269,7 +269,7 @@ class SharedBatch(Shares):
         self._worked = True
         self.parts.end()
         if not self.place.is_main:
-            _end_quietly()
+            end_quietly()
         if not restarts_left():
             self.parts.wait(self.parts.others_ended, self.parts.others, GRACE_SECONDS)
             self.parts.remove()
@@ -284,7 +284,7 @@ class SharedBatch(Shares):
         except FailedElsewhere:
             self._worked = True
             self.parts.end()
-            _end_quietly()
+            end_quietly()
 
     def _leave(self) -> None:
         """At the end of a process that never came to its work, e.g. since an option makes no sense: tidy up.
@@ -311,13 +311,18 @@ def _is_new(said: Said, warned: set[str]) -> bool:
     return new
 
 
-def _end_quietly() -> NoReturn:
-    """Without an error: torchrun would end the first process, which is about to say what is wrong."""
+def end_quietly() -> NoReturn:
+    """End without an error: torchrun would end the first process, which is about to say what is wrong."""
     hush()
     sys.exit(0)
 
 
-def _take_device(name: str, place: Launch) -> None:
+def take_device(name: str, place: Launch) -> None:
+    """A GPU for each process, if they are to compute on GPUs.
+
+    Raises:
+        UsageError: as `cvtool.distributed.device_of`.
+    """
     from cvtool.distributed import device_of
 
     device = device_of(name, place)
@@ -343,7 +348,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """A second Ctrl-C, which torchrun passes on, does not keep us from telling what is done."""
     previous = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
