@@ -81,6 +81,11 @@ class Member:
     name: str
     offset: int
 
+    @property
+    def path(self) -> str:
+        """The name without the ``./`` that ``tar -C folder .`` puts before it."""
+        return self.name.removeprefix("./")
+
 
 def pictures_in(path: Path) -> Iterator[Member]:
     """What is called a picture in an uncompressed tar, in its order, and a last one without a name if it is broken.
@@ -108,7 +113,7 @@ def read_member(path: Path, member: Member) -> bytes:
     Raises:
         BadInputError: the archive or the member cannot be read, or is nothing to read a picture from.
     """
-    name = f"'{shown(path)}/{shown(member.name)}'"
+    name = f"'{shown(path)}/{shown(member.path)}'"
     with opened_input(path, lasting=True) as file:
         if not member.name:
             raise BadInputError(_fault(file, path, member.offset))

@@ -59,9 +59,11 @@ def test_a_tar_stands_for_its_pictures_in_their_order(here: Path) -> None:
 
 
 def test_one_member_by_its_name(here: Path) -> None:
-    shard("s.tar", "a", "b")
-    (given,) = expand(["s.tar/b.png"])
-    assert given == expand(["s.tar"])[1]
+    for prefix in ("", "./"):
+        shard("s.tar", f"{prefix}a", f"{prefix}b")
+        (given,) = expand(["s.tar/b.png"])
+        assert given == expand(["s.tar"])[1]
+        assert given.name == "s.tar/b.png"
     assert given.lasting_name == str(here / "s.tar/b.png")
     (gone,) = expand(["s.tar/c.png"])
     with pytest.raises(BadInputError, match=r"s\.tar/c\.png"):

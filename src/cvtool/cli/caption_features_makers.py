@@ -17,6 +17,7 @@ from cvtool.cli.console import Console
 from cvtool.cli.failures import explain
 from cvtool.cli.outputs import check_writable, make_folder
 from cvtool.cli.parts import GRACE_SECONDS, FailedElsewhere, Parts, folder_of
+from cvtool.cli.processes import hush
 from cvtool.cli.shared_batch import end_quietly, take_device, undisturbed
 from cvtool.cli.shares import Own
 from cvtool.errors import BadInputError, Interrupted
@@ -156,8 +157,13 @@ class _SharingMaker(Maker):
         self.gather_up = gather_up
         skipped: list[list[str]] = []
         own = self._own(missing, extractor.batch)
-        if own:
-            self._complete(own, extractor, mine, 0, lambda problem: skipped.append([problem.name, problem.what]))
+        try:
+            if own:
+                self._complete(own, extractor, mine, 0, lambda problem: skipped.append([problem.name, problem.what]))
+        except Interrupted as error:  # it names this process's part
+            raise Interrupted(
+                f"Stopped; what was computed is kept for '{wanted.path}'; the same command goes on."
+            ) from (error)
         everyone = self._told("skipped", skipped, only_main=True)
         parts.end()
         if not self._place.is_main:
@@ -187,7 +193,10 @@ class _SharingMaker(Maker):
             if not self._place.is_main:
                 if not asked:
                     end_quietly()
-            elif not again:
+                hush()
+            elif again:
+                hush() if asked else None  # torchrun says why
+            else:
                 parts.wait(parts.others_ended, parts.others, GRACE_SECONDS)
                 self.gather_up()
                 parts.remove()

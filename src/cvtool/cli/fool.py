@@ -40,7 +40,9 @@ def fool(
     context: typer.Context,
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE", show_default="none", help="Pictures, or folders of them; none: --from-noise."),
+        typer.Argument(
+            metavar="IMAGE", show_default="none", help="Pictures, or folders or tars of them; none: --from-noise."
+        ),
     ] = None,
     target: Annotated[
         str | None,

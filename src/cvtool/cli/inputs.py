@@ -63,7 +63,7 @@ class Input:
         """A name that means the same picture in any folder: the absolute path, or ``-`` and ``asset:NAME`` as given."""
         if self.path is None or self.name.startswith(ASSET):
             return self.name
-        inside = f"/{self.member.name}" if self.member is not None else ""
+        inside = f"/{self.member.path}" if self.member is not None else ""
         return f"{self.path.resolve()}{inside}"
 
 
@@ -181,7 +181,7 @@ def _expand_one(argument: str, recursive: bool) -> Iterable[Input]:
         return map(partial(_in_tar, argument), pictures_in(path))
     tar, inside = _split_at_tar(argument)
     if inside and not os.path.lexists(path) and os.path.isfile(tar):
-        return [_in_tar(tar, each) for each in pictures_in(Path(tar)) if each.name == inside] or [Input(argument, path)]
+        return [_in_tar(tar, each) for each in pictures_in(Path(tar)) if each.path == inside] or [Input(argument, path)]
     if os.path.isdir(path):
         found: Iterable[Path] = sorted(_pictures_in(path, recursive))
     elif not os.path.lexists(path) and glob.has_magic(argument):
@@ -192,7 +192,7 @@ def _expand_one(argument: str, recursive: bool) -> Iterable[Input]:
 
 
 def _in_tar(tar: str, member: Member) -> Input:
-    return Input(f"{tar}/{member.name}" if member.name else tar, Path(tar), collected=True, member=member)
+    return Input(f"{tar}/{member.path}" if member.name else tar, Path(tar), collected=True, member=member)
 
 
 def _split_at_tar(argument: str) -> tuple[str, str]:

@@ -81,7 +81,7 @@ def cvtool(
 ) -> None:
     """Classic techniques of vision networks, one subcommand each; offline after the install.
 
-    Pictures come from files, folders, globs, '-' (stdin) or 'asset:NAME' (a bundled one).
+    Pictures come from files, folders, globs, tars, '-' (stdin) or 'asset:NAME' (a bundled one).
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -252,8 +252,9 @@ class SharedBatch(Shares):
                 if not asked:
                     end_quietly()
                 hush()
-                return
-            if not again:
+            elif again:
+                hush() if asked else None  # torchrun says why
+            else:
                 parts.wait(parts.others_ended, parts.others, GRACE_SECONDS)
                 self._tell(console, kept, None)
                 parts.remove()
