@@ -36,6 +36,7 @@ WORTH_FOLDING = 10
 """Pictures from which on a faster copy of the network pays."""
 TOGETHER = 32
 """Pictures read before they are described."""
+WITHOUT_EFFECT = frozenset({"batch"})
 
 
 def describe(
@@ -250,7 +251,7 @@ class Describing:
                 Shown("Where it looked", "The picture, lit for each word where the captioner looked", each)
                 for each in drawn
             ),
-            command=command_line(self.context, [given.lasting_name]),
+            command=command_line(self.context, [given.lasting_name], dropped=WITHOUT_EFFECT),
             lead=done.answer.best.caption,
         )
         self._report(given, done.answer, sheet)
@@ -310,7 +311,7 @@ class Describing:
         note = Provenance(
             command="caption describe",
             version=__version__,
-            command_line=command_line(self.context, [given.lasting_name]),
+            command_line=command_line(self.context, [given.lasting_name], dropped=WITHOUT_EFFECT),
             options={"prefix": self.prefix, **vars(self.options)},
             inputs=({"path": given.lasting_name, "sha256": done.picture.digest},),
             model=self.describer.checkpoint.model,

@@ -179,12 +179,12 @@ class SharedBatch(Shares):
         take_device(device, self.place)
         before()
         journal = self.parts.journal()
+        skipping.begins = lambda index: journal.begun(numbers[index])
         for number, given in zip(numbers, inputs, strict=True):
             if known[number] == FINISHED:
                 work(given)  # which leaves it out
                 continue
             self.parts.check()
-            journal.begun(number)
             kept.clear()
             skipping.count = 0
             with taped() as said:
