@@ -167,8 +167,6 @@ def test_features_of_two_processes(tmp_path: Path, capfd: pytest.CaptureFixture[
         f"folder:{shelf}",
         "--pooled",
         "--skip-bad",
-        "--pca",
-        4,
         "--device",
         "cpu",
     ]
