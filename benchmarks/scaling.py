@@ -7,7 +7,8 @@
 
 Training is strong scaling: the same batch, and so the same run, whatever the number of processes; every process has
 `--threads` threads. Data is made up and lies in memory, so what is measured is computing and talking. A command over
-many inputs is started once for each process with its part of them, as xargs or a job array would.
+many inputs is started once for each process with its part of them, as xargs or a job array would ("saliency"), and once
+by torchrun with all of them ("shared saliency").
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ FILE = HERE / "results" / "scaling.jsonl"
 GAN_STEPS, CAPTION_STEPS, REDUCTIONS = 60, 20, 30
 BATCH = 32  # of the captioner
 PICTURES = 64
+COMMANDS = ("saliency", "shared saliency")
 INPUTS = (100, 1000, 10_000, 100_000)
 WARM_UP = 5  # steps that are not timed
 
@@ -179,8 +181,11 @@ def training(what: str, processes: int, threads: int, steps: int) -> Record:
     return Record(what, processes, threads, number, seconds, peak)
 
 
-def command(processes: int, threads: int, pictures: int) -> Record:
-    """``cvtool saliency`` over pictures, every process with its part of them, loading included."""
+def command(processes: int, threads: int, pictures: int, shared: bool) -> Record:
+    """``cvtool saliency`` over pictures, loading included.
+
+    Either every process is given its part of them (`shared` is False), or torchrun starts processes that share them.
+    """
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder:
@@ -190,19 +195,22 @@ def command(processes: int, threads: int, pictures: int) -> Record:
             Image.fromarray(pixels).save(Path(folder, f"{number:04d}.png"))
         files = sorted(Path(folder).glob("*.png"))
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        together = max(1, pictures // max(8, processes))  # groups for all, and the same whatever their number
+        words = ["-m", "cvtool", "saliency", "-o", f"{folder}/out/", "-q", "--batch", str(together)]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        lines = (
+            [[*launcher, *words, *files]]
+            if shared
+            else [[sys.executable, *words, *files[rank::processes]] for rank in range(processes)]
+        )
         started = time.perf_counter()
-        children = [
-            subprocess.Popen(
-                [sys.executable, "-m", "cvtool", "saliency", *files[rank::processes], "-o", f"{folder}/out/", "-q"],
-                env=environment,
-            )
-            for rank in range(processes)
-        ]
+        children = [subprocess.Popen(line, env=environment) for line in lines]
         codes = [child.wait() for child in children]
         if any(codes):
             raise SystemExit(f"a command failed: {codes}")
         seconds = time.perf_counter() - started
-    return Record("saliency", processes, threads, pictures, seconds, peak_mb(resource.RUSAGE_CHILDREN))
+    what = "shared saliency" if shared else "saliency"
+    return Record(what, processes, threads, pictures, seconds, peak_mb(resource.RUSAGE_CHILDREN))
 
 
 def listing(inputs: int) -> Record:
@@ -240,9 +248,10 @@ def measure(processes: list[int], threads: int, share: float) -> list[Record]:
         for each in processes:
             found.append(training(what, each, threads, max(2, int(steps * share))))
             print(found[-1], file=sys.stderr)
-    for each in processes:
-        found.append(command(each, threads, max(4, int(PICTURES * share))))
-        print(found[-1], file=sys.stderr)
+    for shared in (False, True):
+        for each in processes:
+            found.append(command(each, threads, max(8, int(PICTURES * share)), shared))
+            print(found[-1], file=sys.stderr)
     for inputs in INPUTS:
         found.append(listing(max(10, int(inputs * share))))
         print(found[-1], file=sys.stderr)
@@ -254,9 +263,9 @@ def tables(records: list[Record]) -> str:
     alone = {each.what: each.seconds for each in records if each.processes == 1}
     lines = ["| what | processes × threads | seconds | speed | efficiency | peak MB a process |", "| --- " * 6 + "|"]
     for each in records:
-        if each.what in ("gan", "caption", "saliency") and each.what in alone:
+        if each.what in ("gan", "caption", *COMMANDS) and each.what in alone:
             speed = alone[each.what] / each.seconds
-            what = f"{each.what}, {each.number} pictures" if each.what == "saliency" else f"{each.what}, a step"
+            what = f"{each.what}, {each.number} pictures" if each.what in COMMANDS else f"{each.what}, a step"
             lines.append(
                 f"| {what} | {each.processes} × {each.threads} | {each.seconds:.3f} | {speed:.2f} "
                 f"| {speed / each.processes:.0%} | {each.peak_mb:.0f} |"

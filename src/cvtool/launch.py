@@ -54,3 +54,27 @@ def identity() -> str:
     """A text that stays the same when torchrun starts its processes again, and that another launch does not have."""
     number = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return number if number != "none" else f"{socket.gethostname()} {os.getppid()}"
+
+
+def meeting() -> str:
+    """As `identity`, and the same on all machines of a launch."""
+    place, number = launch() or Launch(), os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    where = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
+    if number != "none":
+        return number
+    return f"{identity()} {where}" if place.local_size == place.size else where
+
+
+def attempt() -> str:
+    """A text without blanks that all processes of a launch have, until torchrun starts them again."""
+    where = f"{os.environ.get('MASTER_ADDR', '')}:{os.environ.get('MASTER_PORT', '')}"
+    return f"{'_'.join(where.split())}:{(launch() or Launch()).restarts}"
+
+
+def restarts_left() -> int:
+    """How often torchrun will start the processes again if one ends with an error."""
+    try:
+        most = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    except ValueError:
+        return 0
+    return max(0, most - (launch() or Launch()).restarts)

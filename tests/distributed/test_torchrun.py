@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from launching import LIMIT, ends, environment, start, start_each, torchrun
+from launching import LIMIT, ends, start, start_each, torchrun
 from PIL import Image
 from safetensors.torch import load_file
+from workers import begin, worker
 
 import cvtool.cli.main as program
 
@@ -78,22 +79,6 @@ def until(path: Path, child: subprocess.Popen[str]) -> None:
         assert child.poll() is None, child.communicate()
         time.sleep(0.02)
     raise AssertionError(f"no {path}")
-
-
-def worker(parent: int, rank: int) -> int:
-    """The process that torchrun started for a rank."""
-    for each in Path("/proc").iterdir():
-        try:
-            fields = (each / "stat").read_text().rpartition(")")[2].split()
-            if fields[1] == str(parent) and f"RANK={rank}".encode() in (each / "environ").read_bytes().split(b"\0"):
-                return int(each.name)
-        except (OSError, IndexError):
-            continue
-    raise AssertionError(f"torchrun has no process of rank {rank}")
-
-
-def begin(words: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_two_processes_learn_what_one_does(shelf: Path) -> None:

@@ -181,6 +181,18 @@ def add_archives() -> None:
                 meet(f"{spec} is {what}", make, spec)
 
 
+def add_tars_as_inputs() -> None:
+    """The same tars where pictures are taken; what is cut in the middle still gives a picture, and is not here."""
+    large = tarfile.TarInfo("pax")
+    large.type, large.size = tarfile.XHDTYPE, 8 << 30
+    write_large = partial(write, "bad.tar", large.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    add("tar of pictures, a record of 8 GiB", write_large, "saliency bad.tar", listed=True)
+    for name in made_names(tars):
+        if "quarters" not in name:
+            make = partial(_write, "tar", tars, name)
+            add(f"tar of pictures, {name}", make, "saliency bad.tar -o out/", listed=True)
+
+
 _made: dict[Callable[[], dict[str, bytes]], dict[str, bytes]] = {}
 
 
@@ -359,5 +371,5 @@ def add_folders() -> None:
         add(f"SPEC {shown!r}", lambda: None, [spec if word == "SPEC" else word for word in words], code=code)
 
 
-for each in (add_archives, add_idx, add_hdf5, add_folders):
+for each in (add_archives, add_tars_as_inputs, add_idx, add_hdf5, add_folders):
     each()

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from cvtool.cli.console import Console
 from cvtool.cli.failures import explain
-from cvtool.errors import BadInputError, CvtoolError, GoalNotReachedError, is_out_of_memory
+from cvtool.errors import BadInputError, GoalNotReachedError, is_out_of_memory
 
 
 class Named(Protocol):
@@ -35,22 +35,33 @@ def for_each(inputs: Collection[N], work: Callable[[N], None], *, command: str, 
         BadInputError: several inputs, and not all could be done.
         GoalNotReachedError: several inputs, all could be done, but not all reached the goal.
     """
-    failed = _Failed()
+    failed = Failed()
     for given in inputs:
-        try:
-            work(given)
-        except Exception as error:
-            if not _concerns_one_input(error):
-                raise
-            failure = explain(error)
-            if not isinstance(error, GoalNotReachedError):  # that one has printed its result already
-                console.result(command, input=given.name, error=failure.message)
-            if len(inputs) == 1:
-                raise
-            console.error(failure.message if given.name in failure.message else f"{given.name}: {failure.message}")
-            failed.add(given.name, error)
-    if failed.count:
-        raise failed.summary(len(inputs))
+        error = attempt(given, work, command=command, console=console, alone=len(inputs) == 1)
+        if error is not None:
+            failed.add(given.name, missed=isinstance(error, GoalNotReachedError))
+    failed.check(len(inputs))
+
+
+def attempt(given: N, work: Callable[[N], None], *, command: str, console: Console, alone: bool) -> Exception | None:
+    """Call `work` on one input; what is wrong with that one is told and returned, or raised where it is `alone`.
+
+    Raises:
+        Exception: what does not concern this input only.
+    """
+    try:
+        work(given)
+    except Exception as error:
+        if not _concerns_one_input(error):
+            raise
+        failure = explain(error)
+        if not isinstance(error, GoalNotReachedError):  # that one has printed its result already
+            console.result(command, input=given.name, error=failure.message)
+        if alone:
+            raise
+        console.error(failure.message if given.name in failure.message else f"{given.name}: {failure.message}")
+        return error
+    return None
 
 
 def _concerns_one_input(error: Exception) -> bool:
@@ -58,21 +69,30 @@ def _concerns_one_input(error: Exception) -> bool:
 
 
 @dataclass
-class _Failed:
+class Failed:
     """How many inputs failed, and the names of the first; the errors themselves would hold on to their pictures."""
 
     count: int = 0
     bad: bool = False
     names: list[str] = field(default_factory=list)
 
-    def add(self, name: str, error: Exception) -> None:
+    def add(self, name: str, *, missed: bool) -> None:
+        """Count one in; `missed`: it was done, and missed the goal."""
         self.count += 1
-        self.bad = self.bad or not isinstance(error, GoalNotReachedError)
+        self.bad = self.bad or not missed
         if len(self.names) < MOST_NAMES:
             self.names.append(name)
 
-    def summary(self, total: int) -> CvtoolError:
+    def check(self, total: int) -> None:
+        """Raise if there were any.
+
+        Raises:
+            BadInputError: not all of the `total` could be done.
+            GoalNotReachedError: all could be done, but not all reached the goal.
+        """
+        if not self.count:
+            return
         names = ", ".join(self.names) + (", …" if self.count > MOST_NAMES else "")
         if not self.bad:
-            return GoalNotReachedError(f"{self.count} of {total} inputs missed the goal: {names}.")
-        return BadInputError(f"{self.count} of {total} inputs could not be done: {names}. The others are written.")
+            raise GoalNotReachedError(f"{self.count} of {total} inputs missed the goal: {names}.")
+        raise BadInputError(f"{self.count} of {total} inputs could not be done: {names}. The others are written.")

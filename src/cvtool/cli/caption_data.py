@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,7 @@ from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.errors import BadInputError, Interrupted
 
 if TYPE_CHECKING:
-    from cvtool.caption.datasets import CaptionData, CaptionedPicture
+    from cvtool.caption.datasets import CaptionData, CaptionedPicture, Problem
     from cvtool.caption.extractor import Extractor
     from cvtool.caption.features import FeatureFile
 
@@ -39,7 +39,18 @@ SkipBad = Annotated[
 ]
 
 
-def checked(spec: str, split_file: Path | None, console: Console, *, skip_bad: bool, decode: bool) -> CaptionData:
+Finder = Callable[["CaptionData"], "list[Problem]"]
+
+
+def checked(
+    spec: str,
+    split_file: Path | None,
+    console: Console,
+    *,
+    skip_bad: bool,
+    decode: bool,
+    find: Callable[[CaptionData, Finder], list[Problem]] = lambda data, find: find(data),
+) -> CaptionData:
     """A data set without problems.
 
     Args:
@@ -48,6 +59,7 @@ def checked(spec: str, split_file: Path | None, console: Console, *, skip_bad: b
         console: hears what is wrong.
         skip_bad: leave out what is wrong instead of giving up.
         decode: open every picture; slow for large sets.
+        find: given a data set and what finds its problems, gives all: several processes may share that work.
 
     Raises:
         BadInputError: it cannot be read, or has problems that are not to be skipped.
@@ -56,7 +68,7 @@ def checked(spec: str, split_file: Path | None, console: Console, *, skip_bad: b
 
     data = read_captions(spec, split_file=split_file)
     with console.progress() as progress:
-        found = problems(data, decode=decode, progress=progress)
+        found = find(data, lambda part: problems(part, decode=decode, progress=progress))
     if not found:
         return data
     for each in found[:SHOWN]:
@@ -80,11 +92,13 @@ def complete_features(
     flipped: bool,
     components: int = 0,
     skip_bad: bool = False,
+    skip: Callable[[Problem], None] | None = None,
     again: str = "the same command goes on",
 ) -> FeatureFile:
     """The file of features with all these pictures in it; those it lacks are computed and added.
 
-    A file that exists keeps the kinds of features it has, and they decide what is added.
+    A file that exists keeps the kinds of features it has, and they decide what is added. `skip` hears of pictures that
+    are left out, rather than the user.
 
     Raises:
         BadInputError: the file is broken or of another network, or a picture cannot be read.
@@ -112,7 +126,7 @@ def complete_features(
                 spatial=spatial,
                 flipped=flipped,
                 components=components,
-                skip=(lambda problem: console.warn(str(problem))) if skip_bad else None,
+                skip=(skip or (lambda problem: console.warn(str(problem)))) if skip_bad else None,
                 progress=progress,
                 stop=asked,
             )

@@ -14,14 +14,14 @@ import typer
 from cvtool import __version__
 from cvtool.caption.options import Decode, DecodeOptions, Engine
 from cvtool.cli import options as shared
-from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
-from cvtool.cli.outputs import Destination, ResultNames, check_writable, plan_outputs
+from cvtool.cli.outputs import STDOUT, Destination, ResultNames, Skipping, check_writable, plan_outputs
 from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown, plan_report
+from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.errors import UsageError
 from cvtool.files import write_atomically
 
@@ -36,6 +36,7 @@ WORTH_FOLDING = 10
 """Pictures from which on a faster copy of the network pays."""
 TOGETHER = 32
 """Pictures read before they are described."""
+WITHOUT_EFFECT = frozenset({"batch"})
 
 
 def describe(
@@ -99,6 +100,9 @@ def describe(
     engine: Annotated[
         Engine, typer.Option("--engine", help="Code of the recurrent part: torch, or the readable NumPy one.")
     ] = Engine.torch,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", min=1, help="Pictures that are read and described together.")
+    ] = TOGETHER,
     report: shared.ReportOption = None,
     files_from: shared.FilesFrom = None,
     null: shared.Null = False,
@@ -127,8 +131,11 @@ def describe(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if decode is Decode.greedy and candidates > 1:
         raise UsageError("--decode greedy finds one caption. Use beam or sample for several --candidates.")
-    inputs = inputs_of(images or [], files_from, null=null, recursive=recursive)
+    unshared = {"--report": report is not None, "--attention -": attention == STDOUT}
+    sharing = shares(context, beside=output or attention, unshared=unshared)
+    inputs = sharing.inputs(lambda: inputs_of(images or [], files_from, null=null, recursive=recursive))
     refuse_second_stdin(inputs, files_from)
+    refuse_stdin(sharing, inputs)
     files = FilesRead(inputs, (checkpoint, weights, list_file(files_from)))
     if output is not None:
         check_writable(output, files, "--output")
@@ -148,15 +155,23 @@ def describe(
         longest=longest,
         seed=seed,
     )
+    sharing.divide(len(inputs), batch)
     work = Describing(
-        context, console, options, prefix, checkpoint, weights, device, precision.value, engine, words, inputs,
-        sheets, page,
+        context, console, options, prefix, checkpoint, weights, device, precision.value, engine, words,
+        len(inputs), batch, sharing.own(inputs), sharing.own(sheets), page,
     )  # fmt: skip
-    if len(inputs) > 1:
-        _ = work.describer  # what is wrong with the captioner is told once, not for every picture
     try:
         with page.written(console):
-            for_each(inputs, work.describe, command="caption describe", console=console)
+            sharing.for_each(
+                work.inputs,
+                work.describe,
+                command="caption describe",
+                console=console,
+                device=device,
+                before=work.prepare,
+                kept=work.lines,
+                skipping=work.skipping,
+            )
     finally:
         if output is not None and work.lines:
             write_atomically(output, "".join(line + "\n" for line in work.lines).encode("ascii"))
@@ -176,10 +191,22 @@ class Describing:
     precision: str
     engine: Engine
     words: bool
+    total: int
+    together: int
     inputs: Sequence[Input]
     sheets: Sequence[Destination | None]
     report: Report
     lines: list[str] = field(default_factory=list)
+    skipping: Skipping = field(default_factory=Skipping)
+
+    def prepare(self) -> None:
+        """What is wrong with the captioner is told once, not for every picture.
+
+        Raises:
+            CvtoolError: as loading it raises them.
+        """
+        if self.total > 1:
+            _ = self.describer
 
     @cached_property
     def describer(self) -> Describer:
@@ -194,7 +221,7 @@ class Describing:
             device=choose_device(self.device),
             weights=self.weights,
             precision=self.precision,
-            fold=len(self.inputs) >= WORTH_FOLDING,
+            fold=self.total >= WORTH_FOLDING,
         )
 
     @cached_property
@@ -205,7 +232,7 @@ class Describing:
 
     @cached_property
     def _reading(self) -> Reading[Description]:
-        return Reading(self.inputs, self._compute, read_flat)
+        return Reading(self.inputs, self._compute, read_flat, leave_out=lambda number: self.skipping.skips(number, ()))
 
     def describe(self, given: Input) -> None:
         """Describe one picture and say it.
@@ -213,8 +240,9 @@ class Describing:
         Raises:
             CvtoolError: as reading, loading and writing raise them.
         """
-        done = self._reading.take(TOGETHER)
-        assert done is not None
+        done = self._reading.take(self.together)
+        if done is None:  # another attempt of this launch has done it
+            return
         sheet = self.sheets[done.number]
         drawn = [] if sheet is None else [self._draw(sheet, given, done)]
         self.report.show(
@@ -223,7 +251,7 @@ class Describing:
                 Shown("Where it looked", "The picture, lit for each word where the captioner looked", each)
                 for each in drawn
             ),
-            command=command_line(self.context, [given.lasting_name]),
+            command=command_line(self.context, [given.lasting_name], dropped=WITHOUT_EFFECT),
             lead=done.answer.best.caption,
         )
         self._report(given, done.answer, sheet)
@@ -264,7 +292,7 @@ class Describing:
         )
         if self.console.json or (sheet is not None and sheet.path is None):
             return
-        several = len(self.inputs) > 1
+        several = self.total > 1
         for each in found.candidates:
             self.console.line(f"{given.name}\t{each.caption}" if several else each.caption)
             if self.words:
@@ -283,7 +311,7 @@ class Describing:
         note = Provenance(
             command="caption describe",
             version=__version__,
-            command_line=command_line(self.context, [given.lasting_name]),
+            command_line=command_line(self.context, [given.lasting_name], dropped=WITHOUT_EFFECT),
             options={"prefix": self.prefix, **vars(self.options)},
             inputs=({"path": given.lasting_name, "sha256": done.picture.digest},),
             model=self.describer.checkpoint.model,

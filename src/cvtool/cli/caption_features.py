@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvtool.cli import options as shared
-from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked, complete_features
+from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked
+from cvtool.cli.caption_features_makers import Wanted, features_maker
 from cvtool.cli.console import Console
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def features(
+    context: typer.Context,
     data: DataOption,
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE.h5", help="File to write, or to add what it lacks to.")
@@ -61,18 +63,10 @@ def features(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     started = time.perf_counter()
     decode = skip_bad or not output.exists()
-    pictures = checked(data, split_file, console, skip_bad=skip_bad, decode=decode).pictures
-    extractor = _extractor(checkpoint, model, weights, device, precision.value)
-    file = complete_features(
-        pictures,
-        output,
-        console,
-        extractor,
-        spatial=spatial,
-        flipped=flipped,
-        components=components,
-        skip_bad=skip_bad,
-    )
+    wanted = Wanted(output, console, spatial=spatial, flipped=flipped, components=components, skip_bad=skip_bad)
+    with features_maker(context, wanted, device) as maker:
+        pictures = checked(data, split_file, console, skip_bad=skip_bad, decode=decode, find=maker.problems).pictures
+        file = maker.complete(pictures, lambda: _extractor(checkpoint, model, weights, device, precision.value))
     seconds = time.perf_counter() - started
     origin = file.origin
     console.result(

@@ -29,6 +29,30 @@ def one_line(text: str) -> str:
     return shown(" ".join(text.split()))
 
 
+Said = tuple[str, str]
+"""Where something was said, `OUT` or `ERR`, and the text."""
+OUT, ERR = "out", "err"
+WARNING = "cvtool: warning: "
+_tapes: list[list[Said]] = []
+
+
+@contextmanager
+def taped() -> Iterator[list[Said]]:
+    """A block in which lines and what is said to people is not said but kept, for `replay`."""
+    kept: list[Said] = []
+    _tapes.append(kept)  # of all threads: some read pictures, and warn
+    try:
+        yield kept
+    finally:
+        _tapes.pop()
+
+
+def replay(said: Iterable[Said]) -> None:
+    """Say what was kept."""
+    for where, text in said:
+        _print(text) if where == OUT else _tell(text)
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether somebody sits at the other end; a stream that was closed from the start is None in Python."""
     return stream is not None and stream.isatty()
@@ -36,7 +60,9 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 def _tell(text: str) -> None:
     """Print on stderr; nobody is told where it was closed from the start or went away, and the work goes on."""
-    if sys.stderr is not None:  # print would take stdout instead
+    if _tapes:
+        _tapes[-1].append((ERR, text))
+    elif sys.stderr is not None:  # print would take stdout instead
         with suppress(BrokenPipeError):
             print(text, file=sys.stderr, flush=True)
 
@@ -55,7 +81,7 @@ def print_warning(
     line: str | None = None,
 ) -> None:
     """Stand in for `warnings.showwarning`: one line without the place in the code."""
-    _tell(f"cvtool: warning: {one_line(str(message))}")
+    _tell(f"{WARNING}{one_line(str(message))}")
 
 
 class Console:
@@ -115,8 +141,7 @@ class Console:
 
     def line(self, text: str) -> None:
         """Print one line of data on stdout."""
-        with _watched_stdout():
-            print(text, flush=True)
+        _print(text)
 
     def picture(self, data: bytes) -> None:
         """Write the bytes of a picture to stdout."""
@@ -136,7 +161,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Say on stderr that something is not as it may have been meant."""
-        self.say(f"cvtool: warning: {one_line(text)}")
+        self.say(f"{WARNING}{one_line(text)}")
 
     def error(self, text: str) -> None:
         """Say on stderr what went wrong, also when quiet."""
@@ -215,6 +240,14 @@ def _bar() -> Bar:
     )
     # stdout is left alone: it may carry JSON lines or a picture.
     return Bar(*columns, console=RichConsole(stderr=True), transient=True, redirect_stdout=False)
+
+
+def _print(text: str) -> None:
+    if _tapes:
+        _tapes[-1].append((OUT, text))
+        return
+    with _watched_stdout():
+        print(text, flush=True)
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from cvtool.cli import options as shared
-from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.fool_targets import Ranking
 from cvtool.cli.fool_worker import Fooling, Request
@@ -17,6 +16,7 @@ from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
 from cvtool.cli.outputs import ResultNames, Skipping, check_writable, plan_outputs
 from cvtool.cli.reporting import plan_report
+from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.errors import UsageError
 from cvtool.fool.options import SURE, FoolOptions, Method, Norm
 from cvtool.models.cards import DEFAULT_MODEL, Resize
@@ -40,7 +40,9 @@ def fool(
     context: typer.Context,
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE", show_default="none", help="Pictures, or folders of them; none: --from-noise."),
+        typer.Argument(
+            metavar="IMAGE", show_default="none", help="Pictures, or folders or tars of them; none: --from-noise."
+        ),
     ] = None,
     target: Annotated[
         str | None,
@@ -223,13 +225,20 @@ def fool(
         raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")
     if (bool(images) or files_from is not None) == from_noise:
         raise UsageError("Give pictures to change, or --from-noise and none.")
-    inputs = (
-        [Input(NOISE, Path(NOISE))]
-        if from_noise
-        else inputs_of(images or [], files_from, null=null, recursive=recursive)
+    methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
+    one_change = Method.universal.value in methods
+    sharing = shares(
+        context, beside=output, unshared={"--report": report is not None, "--method universal": one_change}
+    )
+    inputs = sharing.inputs(
+        lambda: (
+            [Input(NOISE, Path(NOISE))]
+            if from_noise
+            else inputs_of(images or [], files_from, null=null, recursive=recursive)
+        )
     )
     refuse_second_stdin(inputs, files_from)
-    methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
+    refuse_stdin(sharing, inputs)
     options = FoolOptions(
         norm=norm,
         eps=_number(eps, "--eps"),
@@ -250,7 +259,8 @@ def fool(
         if output or table or plot or report or view is not View.image or explain or sticker:
             raise UsageError("--all-targets changes and writes no picture. Leave out what says where and how to write.")
         ranking = Ranking(console, options, model, weights, device)
-        for_each(inputs, ranking.rank, command="fool", console=console)
+        sharing.divide(len(inputs), 1)
+        sharing.for_each(sharing.own(inputs), ranking.rank, command="fool", console=console, device=device)
         return
     detail = "untargeted" if target is None else _file_name(target)
     details = [detail if len(methods) == 1 else f"{name}-{detail}" for name in methods]
@@ -275,6 +285,7 @@ def fool(
         raise UsageError("--patch-robust and --sticker are about --method patch. Give that, or leave them out.")
     if (view is not View.image or explain or sticker) and destinations[0].path is None:
         raise UsageError("--view, --explain and --sticker write a second picture, which '-' has no place for.")
+    sharing.divide(len(inputs), batch)
     work = Fooling(
         context=context,
         console=console,
@@ -289,8 +300,8 @@ def fool(
             explain,
             sticker,
         ),
-        inputs=inputs,
-        destinations=destinations,
+        inputs=sharing.own(inputs),
+        destinations=sharing.own(destinations, len(methods)),
         skipping=Skipping(skip_existing),
         from_noise=from_noise,
         model_name=model,
@@ -300,10 +311,18 @@ def fool(
         plot=plot,
         report=page,
     )
-    work.prepare()
     try:
         with page.written(console):
-            for_each(inputs, work.fool, command="fool", console=console)
+            sharing.for_each(
+                work.inputs,
+                work.fool,
+                command="fool",
+                console=console,
+                device=device,
+                before=work.prepare,
+                kept=work.measured,
+                skipping=work.skipping,
+            )
     finally:
         work.skipping.tell(console)
         work.finish()

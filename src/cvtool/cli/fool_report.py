@@ -5,17 +5,41 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cvtool.cli.console import Console
+from cvtool.fool.options import Norm
 
 if TYPE_CHECKING:
     from cvtool.fool.results import FoolResult, Sticker, View
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 """Of eps, or of the largest change that was needed: where the success rate is told."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the table and the curves need of a result.
+
+    Attributes:
+        method, norm: names.
+        eps: the limit; infinite for none.
+        success: whether the file that was written fools.
+        size: of the change, in that norm.
+    """
+
+    method: str
+    norm: str
+    eps: float
+    success: bool
+    size: float
+
+    @classmethod
+    def of(cls, result: FoolResult) -> Measured:
+        """Of one result."""
+        return cls(result.options.method.value, result.norm.value, result.eps, result.success, size_of(result))
 
 
 def facts(result: FoolResult) -> dict[str, Any]:
@@ -52,7 +76,7 @@ def sentence(result: FoolResult) -> str:
     return f"{result.options.method.value}: {seen}; {size}{wears}"
 
 
-def show_table(results: Sequence[FoolResult], console: Console) -> None:
+def show_table(results: Sequence[Measured], console: Console) -> None:
     """Print how many pictures each method fools within which change."""
     found = summary(results)
     if not console.json and not console.quiet:
@@ -60,7 +84,7 @@ def show_table(results: Sequence[FoolResult], console: Console) -> None:
         console.table([tuple(_cell(row[name]) for name in columns) for row in found], columns)
 
 
-def write_plot(results: Sequence[FoolResult], path: Path) -> None:
+def write_plot(results: Sequence[Measured], path: Path) -> None:
     """Draw how many pictures each method fools within which change.
 
     Raises:
@@ -74,8 +98,8 @@ def write_plot(results: Sequence[FoolResult], path: Path) -> None:
     curves = [
         Curve(
             name=method,
-            norm=each[0].norm,
-            sizes=tuple(size_of(result) for result in each if result.success),
+            norm=Norm(each[0].norm),
+            sizes=tuple(result.size for result in each if result.success),
             pictures=len(each),
             limit=each[0].eps if each[0].eps != float("inf") else None,
         )
@@ -85,12 +109,12 @@ def write_plot(results: Sequence[FoolResult], path: Path) -> None:
     write_atomically(path, encode_picture(draw_curves(curves), format_of(path)))
 
 
-def summary(results: Sequence[FoolResult]) -> list[dict[str, Any]]:
+def summary(results: Sequence[Measured]) -> list[dict[str, Any]]:
     """One row per method and size of change: the share of pictures that a change up to that size fools."""
     rows = []
     for method, each in _by_method(results).items():
         norm = each[0].norm
-        sizes = [size_of(result) for result in each if result.success]
+        sizes = [result.size for result in each if result.success]
         limit = each[0].eps if each[0].eps != float("inf") else max(sizes, default=0.0)
         median = statistics.median(sizes) if sizes else None
         for share in SHARES:
@@ -98,7 +122,7 @@ def summary(results: Sequence[FoolResult]) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "method": method,
-                    "norm": norm.value,
+                    "norm": norm,
                     "eps": share * limit,
                     "pictures": len(each),
                     "fooled": within / len(each),
@@ -108,10 +132,10 @@ def summary(results: Sequence[FoolResult]) -> list[dict[str, Any]]:
     return rows
 
 
-def _by_method(results: Sequence[FoolResult]) -> dict[str, list[FoolResult]]:
-    found: dict[str, list[FoolResult]] = defaultdict(list)
+def _by_method(results: Sequence[Measured]) -> dict[str, list[Measured]]:
+    found: dict[str, list[Measured]] = defaultdict(list)
     for result in results:
-        found[result.options.method.value].append(result)
+        found[result.method].append(result)
     return found
 
 

@@ -6,13 +6,13 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cvtool import __version__
 from cvtool.cli.console import Console
-from cvtool.cli.fool_report import facts, sentence, show_table, summary, write_plot
+from cvtool.cli.fool_report import Measured, facts, sentence, show_table, summary, write_plot
 from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.options import Format
@@ -78,8 +78,9 @@ class Fooling:
     table: Path | None
     plot: Path | None
     report: Report
+    measured: list[dict[str, Any]] = field(default_factory=list)
+    """Fields of `Measured`."""
     _state: dict[str, bool] = field(default_factory=dict)
-    _measured: list[FoolResult] = field(default_factory=list)
 
     @cached_property
     def victim(self) -> Victim:
@@ -141,6 +142,7 @@ class Fooling:
         """
         done = self._reading.take(self._together)
         if done is None:
+            self.skipping.count += 1
             self.console.detail(f"{given.name}: its results are there already")
             return
         missed = self._write(done)
@@ -164,12 +166,13 @@ class Fooling:
 
     def finish(self) -> None:
         """Write what belongs to all pictures: how many were fooled within which change."""
-        if len(self._measured) > 1:
-            show_table(self._measured, self.console)
-        if self._measured and self.table is not None:
-            write_table(self.table, summary(self._measured))
-        if self._measured and self.plot is not None:
-            write_plot(self._measured, self.plot)
+        measured = [Measured(**each) for each in self.measured]
+        if len(measured) > 1:
+            show_table(measured, self.console)
+        if measured and self.table is not None:
+            write_table(self.table, summary(measured))
+        if measured and self.plot is not None:
+            write_plot(measured, self.plot)
 
     def _destinations(self, number: int) -> Sequence[Destination]:
         count = len(self.request.methods)
@@ -178,7 +181,9 @@ class Fooling:
     @cached_property
     def _reading(self) -> Reading[list[FoolResult]]:
         read = self._noise if self.from_noise else read_flat
-        return Reading(self.inputs, self._compute, read, lambda number: self.skipping.skips(self._destinations(number)))
+        return Reading(
+            self.inputs, self._compute, read, lambda number: self.skipping.skips(number, self._destinations(number))
+        )
 
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[FoolResult]]:
         """Attack pictures together with all methods."""
@@ -277,8 +282,7 @@ class Fooling:
                 **facts(result),
                 transfer={name: asdict(first) for name, first in transfer.items()},
             )
-        # Without the pictures, which a long batch has no memory for: the table needs the numbers alone.
-        self._measured.append(replace(result, pixels=result.pixels[:0], sticker=None))
+        self.measured.append(asdict(Measured.of(result)))
         arrow = f"{given.name} -> {destination.name}"
         self.console.say(f"{arrow} ({sentence(result)})")
         for name, first in transfer.items():

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import IO, overload
 
 from cvtool.bundled import find_asset
-from cvtool.cli.inputs import ASSET, STDIN, Input, expand_one
+from cvtool.cli.inputs import ASSET, STDIN, Input, expand_one, is_tar
 from cvtool.errors import BadInputError, UsageError
 from cvtool.files import opened_input, shown
+from cvtool.tars import Member
 
 CHUNK_BYTES = 1 << 16
 LONGEST_NAME = 1 << 16
@@ -25,7 +26,7 @@ IN_MEMORY = 1 << 20
 """Bytes of names that are not worth a file."""
 TOGETHER = 1024
 """Names that are read at a time where all are."""
-NAMED, COLLECTED, BUNDLED = b"=", b"*", b"@"
+NAMED, COLLECTED, BUNDLED, INSIDE = b"=", b"*", b"@", b"/"
 
 
 class ListedInputs(Sequence[Input]):
@@ -44,10 +45,30 @@ class ListedInputs(Sequence[Input]):
         self._ends = array("Q", [0])
         end = 0
         for given in inputs:
-            bundled = given.name.startswith(ASSET) and given.path != Path(given.name)
-            kind = BUNDLED if bundled else COLLECTED if given.collected else NAMED
-            end += self._file.write(kind + os.fsencode(given.name))
+            end += self._file.write(_entry(given))
             self._ends.append(end)
+
+    @classmethod
+    def of(cls, inputs: Sequence[Input]) -> ListedInputs:
+        """These inputs, if need be as such a list."""
+        return inputs if isinstance(inputs, cls) else cls(inputs)
+
+    def save(self, path: Path) -> None:
+        """Write all names, for `load` by another process."""
+        with open(path, "wb") as file:
+            for start in range(0, len(self), TOGETHER):
+                entries = self._entries(start, min(start + TOGETHER, len(self)))
+                file.write(b"".join(b"%d\n%s" % (len(entry), entry) for entry in entries))
+
+    @classmethod
+    def load(cls, path: Path) -> ListedInputs:
+        """What `save` wrote.
+
+        Raises:
+            BadInputError: it cannot be read.
+        """
+        with opened_input(path, lasting=True) as file:
+            return cls(_input(file.read(int(length))) for length in iter(file.readline, b""))
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -69,14 +90,31 @@ class ListedInputs(Sequence[Input]):
             yield from self._read(start, min(start + TOGETHER, len(self)))
 
     def _read(self, start: int, stop: int) -> Iterator[Input]:
+        return map(_input, self._entries(start, stop))
+
+    def _entries(self, start: int, stop: int) -> list[bytes]:
         first, last = self._ends[start], self._ends[stop]
         self._file.seek(first)
         entries = self._file.read(last - first)
-        for number in range(start, stop):
-            yield _input(entries[self._ends[number] - first : self._ends[number + 1] - first])
+        return [entries[self._ends[n] - first : self._ends[n + 1] - first] for n in range(start, stop)]
+
+
+def _entry(given: Input) -> bytes:
+    name = os.fsencode(given.name)
+    if given.member is not None:  # its place, and three texts after the lengths of two
+        tar = os.fsencode(str(given.path))
+        member = given.member.name.encode("utf-8", "surrogatepass")
+        return b"%s%d %d %d %s%s%s" % (INSIDE, given.member.offset, len(name), len(tar), name, tar, member)
+    bundled = given.name.startswith(ASSET) and given.path != Path(given.name)
+    return (BUNDLED if bundled else COLLECTED if given.collected else NAMED) + name
 
 
 def _input(entry: bytes) -> Input:
+    if entry.startswith(INSIDE):
+        offset, length, end, rest = entry[1:].split(b" ", 3)
+        first, second = int(length), int(length) + int(end)
+        member = Member(rest[second:].decode("utf-8", "surrogatepass"), int(offset))
+        return Input(os.fsdecode(rest[:first]), Path(os.fsdecode(rest[first:second])), True, member)
     kind, name = entry[:1], os.fsdecode(entry[1:])
     if name == STDIN:
         return Input(STDIN, None)
@@ -117,19 +155,20 @@ def files_of(arguments: Sequence[str], files_from: str | None, *, null: bool) ->
 
 
 def _gather(
-    arguments: Sequence[str], files_from: str | None, null: bool, of: Callable[[str], Sequence[Input]], what: str
+    arguments: Sequence[str], files_from: str | None, null: bool, of: Callable[[str], Iterable[Input]], what: str
 ) -> Sequence[Input]:
     if files_from is None:
         if null:
             raise UsageError("--null is for the list of --files-from. Give both, or leave it out.")
         if not arguments:
             raise UsageError(f"No input: give {what} as arguments, or a list of them with --files-from.")
-        return [given for word in arguments for given in of(word)]
+        found = (given for word in arguments for given in of(word))
+        return ListedInputs(found) if any(map(is_tar, arguments)) else list(found)
     words = chain(arguments, names_in(files_from, null=null))
-    found = ListedInputs(given for word in words for given in of(word))
-    if not found:
+    listed = ListedInputs(given for word in words for given in of(word))
+    if not listed:
         raise BadInputError(f"The list '{shown(files_from)}' names no file.")
-    return found
+    return listed
 
 
 def names_in(path: str, *, null: bool) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""From the words on the command line to pictures: files, folders, globs, ``-`` and ``asset:NAME``."""
+"""From the words on the command line to pictures: files, folders, globs, tars, ``-`` and ``asset:NAME``."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from cvtool.bundled import find_asset
 from cvtool.cli.console import is_terminal
 from cvtool.errors import BadInputError, UsageError
 from cvtool.files import PICTURE_SUFFIXES
+from cvtool.tars import Member, pictures_in, read_member
 
 if TYPE_CHECKING:
     from cvtool.images import Picture
 
 STDIN = "-"
 ASSET = "asset:"
+TAR = ".tar"
+LONGEST_STEM = 200
+"""Letters of the name of a member of a tar that results are called after."""
+
+
+def safe_stem(name: str) -> str:
+    """The last part of a member's name without its suffix, fit for the name of a file on any system."""
+    stem = PurePosixPath(name.replace("\\", "/")).stem
+    return "".join(letter if letter.isprintable() else "_" for letter in stem)[:LONGEST_STEM] or "member"
 
 
 @dataclass(frozen=True)
@@ -31,29 +42,36 @@ class Input:
     Attributes:
         name: what the user sees: the path as given or found, ``-`` or ``asset:NAME``.
         path: the file, None for stdin. It need not exist: reading it says so.
-        collected: found in a folder or by a glob, rather than named itself.
+        collected: found in a folder or by a glob or in a tar, rather than named itself.
+        member: where it lies in `path`, if that is a tar.
     """
 
     name: str
     path: Path | None
     collected: bool = False
+    member: Member | None = None
 
     @property
     def stem(self) -> str:
         """The name that results are called after."""
+        if self.member is not None and self.member.name:
+            return safe_stem(self.member.name)
         return self.path.stem if self.path is not None else "stdin"
 
     @property
     def lasting_name(self) -> str:
         """A name that means the same picture in any folder: the absolute path, or ``-`` and ``asset:NAME`` as given."""
-        return str(self.path.resolve()) if self.path is not None and not self.name.startswith(ASSET) else self.name
+        if self.path is None or self.name.startswith(ASSET):
+            return self.name
+        inside = f"/{self.member.path}" if self.member is not None else ""
+        return f"{self.path.resolve()}{inside}"
 
 
 def expand(arguments: Iterable[str], *, recursive: bool = False) -> list[Input]:
     """All inputs that the arguments stand for, in their order; folders and globs sorted by name.
 
     Args:
-        arguments: paths, folders, globs the shell left alone, ``-``, ``asset:NAME``.
+        arguments: paths, folders, globs the shell left alone, tars or members of them, ``-``, ``asset:NAME``.
         recursive: take pictures from all folders below a folder, not only those directly inside.
 
     A path that does not exist, or a folder without pictures, stays in the list: it is a bad input of
@@ -66,15 +84,15 @@ def expand(arguments: Iterable[str], *, recursive: bool = False) -> list[Input]:
     return [found for argument in arguments for found in _expand_one(argument, recursive)]
 
 
-def expand_one(argument: str, *, recursive: bool = False) -> Sequence[Input]:
+def expand_one(argument: str, *, recursive: bool = False) -> Iterable[Input]:
     """As `expand` for one argument, quicker for the usual one, a file: a list may have a million."""
     if argument and argument != STDIN and not argument.startswith(ASSET):
         try:
             mode = os.stat(argument).st_mode
         except (OSError, ValueError):
-            plain = not glob.has_magic(argument)
+            plain = not glob.has_magic(argument) and f"{TAR}/" not in argument.lower()
         else:
-            plain = not stat.S_ISDIR(mode)
+            plain = not stat.S_ISDIR(mode) and not is_tar(argument)
         if plain:
             return [Input(argument, Path(argument))]
     return _expand_one(argument, recursive)
@@ -114,6 +132,8 @@ def read_input(given: Input, *, keep_profile: bool = False) -> tuple[Picture, st
     name = given.name if given.path is not None else "stdin"
     if given.path is None:
         data = files.read_stream(sys.stdin.buffer, name)
+    elif given.member is not None:
+        data = read_member(given.path, given.member)
     else:
         data = files.read_input(given.path, lasting=given.collected)  # nobody means a pipe that lies in a folder
     return decode_picture(data, name, keep_profile=keep_profile), sha256(data).hexdigest()
@@ -143,7 +163,12 @@ class FilesRead:
         yield from (path for path in self.others if path is not None)
 
 
-def _expand_one(argument: str, recursive: bool) -> Sequence[Input]:
+def is_tar(argument: str) -> bool:
+    """Whether a word names a tar, by its suffix."""
+    return argument.lower().endswith(TAR)
+
+
+def _expand_one(argument: str, recursive: bool) -> Iterable[Input]:
     if argument == STDIN:
         return [Input(STDIN, None)]
     if not argument:  # else it would be the current folder
@@ -152,6 +177,11 @@ def _expand_one(argument: str, recursive: bool) -> Sequence[Input]:
         asset = find_asset(argument[len(ASSET) :])
         return [Input(f"{ASSET}{asset.name}", asset.path)]
     path = Path(argument)
+    if is_tar(argument) and os.path.isfile(path):
+        return map(partial(_in_tar, argument), pictures_in(path))
+    tar, inside = _split_at_tar(argument)
+    if inside and not os.path.lexists(path) and os.path.isfile(tar):
+        return [_in_tar(tar, each) for each in pictures_in(Path(tar)) if each.path == inside] or [Input(argument, path)]
     if os.path.isdir(path):
         found: Iterable[Path] = sorted(_pictures_in(path, recursive))
     elif not os.path.lexists(path) and glob.has_magic(argument):
@@ -159,6 +189,16 @@ def _expand_one(argument: str, recursive: bool) -> Sequence[Input]:
     else:
         found = ()
     return [Input(str(file), file, collected=True) for file in found] or [Input(argument, path)]
+
+
+def _in_tar(tar: str, member: Member) -> Input:
+    return Input(f"{tar}/{member.path}" if member.name else tar, Path(tar), collected=True, member=member)
+
+
+def _split_at_tar(argument: str) -> tuple[str, str]:
+    """``a/b.tar/c/d.jpg`` → ``a/b.tar``, ``c/d.jpg``."""
+    end = argument.lower().find(f"{TAR}/") + len(TAR)
+    return (argument[:end], argument[end + 1 :]) if end >= len(TAR) else ("", "")
 
 
 def _pictures_in(folder: Path, recursive: bool) -> Iterator[Path]:

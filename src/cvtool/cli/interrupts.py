@@ -16,6 +16,14 @@ from cvtool.progress import Stop, never
 ONE_REQUEST = 1.0
 """Seconds in which two signals are one: torchrun passes on what the terminal has sent to all."""
 
+terminated = threading.Event()
+"""Set when SIGTERM came; who was pressed Ctrl-C is not started again, who was told to end by torchrun may be."""
+
+
+def was_terminated() -> bool:
+    """Whether SIGTERM has asked this process to end."""
+    return terminated.is_set()
+
 
 @contextmanager
 def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Stop]:
@@ -39,6 +47,8 @@ def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Sto
     def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
         now = time.monotonic()
+        if signum == signal.SIGTERM:
+            terminated.set()
         if asked is not None:
             if launched and (signum != signal.SIGINT or now - asked < ONE_REQUEST):
                 return

@@ -81,7 +81,7 @@ def cvtool(
 ) -> None:
     """Classic techniques of vision networks, one subcommand each; offline after the install.
 
-    Pictures come from files, folders, globs, '-' (stdin) or 'asset:NAME' (a bundled one).
+    Pictures come from files, folders, globs, tars, '-' (stdin) or 'asset:NAME' (a bundled one).
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -111,6 +111,7 @@ def run(arguments: Sequence[str]) -> int:
                 traceback.print_exc()
             failure = explain(error)
             print_error(failure.message, failure.label)
+            processes.linger()
             return failure.exit_code
         if code == INTERRUPTED:  # Typer has made an exit of the KeyboardInterrupt
             failure = explain(KeyboardInterrupt())

@@ -100,7 +100,7 @@ Recursive = Annotated[
 ]
 Images = Annotated[
     list[str] | None,
-    typer.Argument(metavar="IMAGE", show_default="those of --files-from", help="Pictures, or folders of them."),
+    typer.Argument(metavar="IMAGE", show_default="those of --files-from", help="Pictures, or folders or tars of them."),
 ]
 FilesFrom = Annotated[
     str | None,

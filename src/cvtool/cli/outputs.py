@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import repeat
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STDOUT = "-"
+BEGUN, FINISHED = 1, 2
 
 
 @dataclass(frozen=True)
@@ -146,21 +147,29 @@ class _InFolder(Sequence[Destination]):
 
 @dataclass
 class Skipping:
-    """``--skip-existing``: leaves out inputs whose results are all there, and counts them.
+    """``--skip-existing``: which inputs are left out since their results are all there, and how many they were.
 
     Attributes:
         wanted: whether the option was given.
-        count: of those that were left out.
+        known: what earlier processes of the same launch did, by number of the input: `FINISHED` ones are left out
+            in any case, `BEGUN` ones never, since what is there of them may be half of it.
+        begins: told the number of every input that is not left out, before it is worked on.
+        count: of those that were left out for the option; whoever leaves one out adds to it.
     """
 
     wanted: bool = False
+    known: Sequence[int] = b""
+    begins: Callable[[int], None] = lambda number: None
     count: int = 0
 
-    def skips(self, results: Iterable[Destination]) -> bool:
-        """Whether an input with these results is left out; asked once for each."""
+    def skips(self, number: int, results: Iterable[Destination]) -> bool:
+        """Whether the input of that number, with these results, is left out."""
+        known = self.known[number] if self.known else 0
         there = self.wanted and all(each.path is not None and each.path.exists() for each in results)
-        self.count += there
-        return there
+        left_out = known == FINISHED or (there and known != BEGUN)
+        if not left_out:
+            self.begins(number)
+        return left_out
 
     def tell(self, console: Console) -> None:
         """Say how many there were."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,8 +17,11 @@ from cvtool.launch import identity, launch
 if TYPE_CHECKING:
     from cvtool.distributed import Group
 
+LINGER_SECONDS = 1.0
 TOGETHER = ("caption train", "gan train")
-"""Commands that know how to share their work."""
+"""Commands that train one model together."""
+SHARING = ("caption describe", "caption features", "saliency", "fool", "stylize")
+"""Commands whose inputs are shared out, see `cvtool.cli.sharing`."""
 
 
 def enter(arguments: Sequence[str]) -> None:
@@ -30,10 +34,19 @@ def enter(arguments: Sequence[str]) -> None:
     if place is None or place.size == 1:
         return
     if not place.is_main:
-        _hush()
+        hush()
     words = " ".join(arguments[:2])
-    if not any(words == known or words.startswith(f"{known} ") for known in TOGETHER):
-        raise UsageError(f"'cvtool {words}' runs in one process; several can share: {', '.join(TOGETHER)}.")
+    known = any(words == each or words.startswith(f"{each} ") for each in (*TOGETHER, *SHARING))
+    if not known or words == "stylize train-instant":
+        together = ", ".join((*TOGETHER, *SHARING))
+        raise UsageError(f"'cvtool {words}' runs in one process; several can share: {together}.")
+
+
+def linger() -> None:
+    """Called by a process that ends in error: torchrun ends all when the first has, and one of them is to speak."""
+    place = launch()
+    if place is not None and not place.is_main and sys.stderr is not sys.__stderr__:
+        time.sleep(LINGER_SECONDS)
 
 
 def leave(code: int) -> None:
@@ -72,7 +85,7 @@ def together(device: str) -> Iterator[Group]:
             raise
         except BaseException:
             if group.size > 1:
-                _speak() if fails_first(group) else _hush()
+                _speak() if fails_first(group) else hush()
             raise
 
 
@@ -102,7 +115,8 @@ def _config(run: Path) -> dict[str, Any] | None:
     return None
 
 
-def _hush() -> None:
+def hush() -> None:
+    """Say nothing more."""
     if sys.stderr is sys.__stderr__:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 # for as long as the process lives
 

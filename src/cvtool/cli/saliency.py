@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from cvtool.cli import options as shared
-from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, refuse_second_stdin
 from cvtool.cli.outputs import ResultNames, Skipping, check_writable, plan_outputs
 from cvtool.cli.reporting import plan_report
-from cvtool.cli.saliency_explainer import Explaining, Request
+from cvtool.cli.saliency_explainer import MOST_TOGETHER, Explaining, Request
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO
+from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL, Resize
 from cvtool.saliency.options import Baseline, Method, Reduce, SaliencyOptions
@@ -186,8 +186,11 @@ def saliency(
 ) -> None:
     """Show which pixels a prediction rests on."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
-    inputs = inputs_of(images or [], files_from, null=null, recursive=recursive)
+    unshared = {"--report": report is not None, "--raw": raw is not None, "--same-scale": same_scale}
+    sharing = shares(context, beside=output, unshared=unshared)
+    inputs = sharing.inputs(lambda: inputs_of(images or [], files_from, null=null, recursive=recursive))
     refuse_second_stdin(inputs, files_from)
+    refuse_stdin(sharing, inputs)
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
     if ALL in methods and len(methods) > 1:
         raise UsageError("--method all already holds the others. Give it alone.")
@@ -234,12 +237,13 @@ def saliency(
         raise UsageError(f"{option} is about all pictures, and --skip-existing leaves some out. Give only one of them.")
     page = plan_report(context, console, report, results=len(destinations), inputs=read, destinations=destinations)
 
+    sharing.divide(len(inputs), batch or MOST_TOGETHER)
     work = Explaining(
         context=context,
         console=console,
         request=Request(tuple(methods), options, target, contrast, baseline_file, view, evaluate, boxes, same_scale),
-        inputs=inputs,
-        destinations=destinations,
+        inputs=sharing.own(inputs),
+        destinations=sharing.own(destinations, len(methods)),
         skipping=Skipping(skip_existing),
         model_name=model,
         weights=weights,
@@ -248,10 +252,18 @@ def saliency(
         table=table,
         report=page,
     )
-    work.prepare()
     try:
         with page.written(console):
-            for_each(inputs, work.explain, command="saliency", console=console)
+            sharing.for_each(
+                work.inputs,
+                work.explain,
+                command="saliency",
+                console=console,
+                device=device,
+                before=lambda: work.prepare(inputs),
+                kept=work.measured,
+                skipping=work.skipping,
+            )
     finally:
         work.skipping.tell(console)
         work.finish()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cvtool.annotations import Boxes, LabelledBox
-    from cvtool.saliency.evaluation import Evaluation
     from cvtool.saliency.service import Explainer, Explanation
     from cvtool.saliency.views import Scale
 
@@ -71,8 +70,9 @@ class Explaining:
     raw: Path | None
     table: Path | None
     report: Report
+    measured: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+    """Input, method, fields of an `Evaluation`."""
     _scales: dict[Method, Scale] = field(default_factory=dict)
-    _measured: list[tuple[str, str, Evaluation]] = field(default_factory=list)
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -109,14 +109,17 @@ class Explaining:
 
         return {} if self.request.boxes is None else read_boxes(self.request.boxes)
 
-    def prepare(self) -> None:
+    def prepare(self, inputs: Sequence[Input]) -> None:
         """Refuse before any work what would be refused after it.
+
+        Args:
+            inputs: all of them, also those of other processes.
 
         Raises:
             UsageError: a contrast for a method that knows none, or boxes of other pictures.
             BadInputError: the boxes cannot be read.
         """
-        if self.request.boxes is not None and not any(given.stem in self._boxes for given in self.inputs):
+        if self.request.boxes is not None and not any(given.stem in self._boxes for given in inputs):
             raise UsageError(f"None of the pictures has boxes in '{self.request.boxes}'. The files' names must agree.")
         if self.request.contrast is None:
             return
@@ -136,6 +139,7 @@ class Explaining:
         together = len(self.inputs) if self.request.same_scale else options.batch or MOST_TOGETHER
         done = self._reading.take(together)
         if done is None:
+            self.skipping.count += 1
             return
         for answer, destination in zip(done.answer, self._destinations(done.number), strict=True):
             self._finish_one(given, done.picture, answer, destination)
@@ -144,15 +148,20 @@ class Explaining:
         """Write what belongs to all pictures: raw maps, the ranking of the methods."""
         if self._raw is not None:
             self._raw.write()
-        if len(self._measured) > 1:
+        if len(self.measured) > 1:
             from cvtool.cli.saliency_table import show_ranking
+            from cvtool.saliency.evaluation import Evaluation
 
-            show_ranking(self._measured, self.table, self.console)
+            measured = [(name, method, Evaluation(**found)) for name, method, found in self.measured]
+            show_ranking(measured, self.table, self.console)
 
     @cached_property
     def _reading(self) -> Reading[list[Answer]]:
         return Reading(
-            self.inputs, self._compute, read_flat, lambda number: self.skipping.skips(self._destinations(number))
+            self.inputs,
+            self._compute,
+            read_flat,
+            lambda number: self.skipping.skips(number, self._destinations(number)),
         )
 
     def _destinations(self, number: int) -> Sequence[Destination]:
@@ -286,7 +295,7 @@ class Explaining:
             if self._raw is not None:
                 self._raw.add(given.name, picture.pixels, each)
             if evaluation is not None:
-                self._measured.append((given.name, each.method.value, evaluation))
+                self.measured.append((given.name, each.method.value, asdict(evaluation)))
         if self.report.wanted:
             self._show(given, picture, answer, destination, drawn)
         self._report(given, destination, answer, seconds)

@@ -10,7 +10,6 @@ import typer
 
 from cvtool.cli import options as shared
 from cvtool.cli import stylize_options as these
-from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, expand, paths_of, refuse_second_stdin
@@ -18,6 +17,7 @@ from cvtool.cli.options import Format, finite, parse_list, parse_seconds
 from cvtool.cli.outputs import Destination, ResultNames, Skipping, check_writable, plan_outputs
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
+from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.cli.stylize_inputs import Styles, contents_and_styles, mask_pairs, one_file, weights_per_picture
 from cvtool.cli.stylize_instant import Instant
 from cvtool.cli.stylize_modes import refuse_beside
@@ -113,9 +113,17 @@ def stylize(
             raise UsageError("--files-from lists contents. Name the style by --style FILE.")
         alone = save_style is not None or files_from is not None
         content_words, style_words = contents_and_styles(arguments, style, alone=alone)
+    unshared = {
+        "--report": report is not None,
+        "--sheet": sheet is not None,
+        "--video": video,
+        "--watch": watch is not None,
+        "--save-style": save_style is not None,
+    }
+    sharing = shares(context, beside=output, unshared=unshared)
     contents: Sequence[Input] = []
     if not video and (content_words or files_from is not None):  # a clip may be a folder
-        contents = inputs_of(content_words, files_from, null=null, recursive=recursive)
+        contents = sharing.inputs(lambda: inputs_of(content_words, files_from, null=null, recursive=recursive))
     styles = [expand([word], recursive=recursive) for word in style_words]
     options = StylizeOptions(
         strength=finite(strength, "--strength"),
@@ -148,6 +156,7 @@ def stylize(
         content_mask_from_alpha,
     )
     refuse_second_stdin(chain(contents, given_styles.inputs), files_from)
+    refuse_stdin(sharing, chain(contents, given_styles.inputs))
     extras = Extras(animate=animate, preview=preview, checkpoint=checkpoint, resume=resume, save_style=save_style)
     others = (*paths_of(given_styles.inputs), weights, list_file(files_from))
     inputs = FilesRead(contents, (*others, resume, painter))
@@ -211,18 +220,32 @@ def stylize(
         worker.warm_up()
         ignored = frozenset(path.resolve() for path in inputs)
         watch_folder(FolderWatch(Path(watch), ignored), worker.paint, results, console)
-    worker.prepare()
-    worker.save_style()
-    places, skipping = iter(destinations), Skipping(skip_existing)
+    sharing.divide(len(contents), 1)
+    skipping = Skipping(skip_existing)
+    places = enumerate(sharing.own(destinations))
 
     def paint(given: Input) -> None:
-        place = next(places)
-        if not skipping.skips([place]):
+        number, place = next(places)
+        if skipping.skips(number, [place]):
+            skipping.count += 1
+        else:
             worker.paint(given, place)
+
+    def prepare() -> None:
+        worker.prepare()
+        worker.save_style()
 
     try:
         with page.written(console):
-            for_each(contents, paint, command="stylize", console=console)
+            sharing.for_each(
+                sharing.own(contents),
+                paint,
+                command="stylize",
+                console=console,
+                device=device,
+                before=prepare,
+                skipping=skipping,
+            )
     finally:
         skipping.tell(console)
 

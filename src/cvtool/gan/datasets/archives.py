@@ -6,10 +6,8 @@ import os
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
@@ -17,19 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError
-from cvtool.files import opened_input, read_at_most, shown
+from cvtool.files import opened_input, shown
 from cvtool.gan.datasets.data import Item, Problem, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
 from cvtool.gan.picture_options import Conditional
-
-LARGEST_MEMBER = 256 << 20
-"""Bytes of one picture's file, unpacked: what is larger is no picture of a data set."""
+from cvtool.tars import BROKEN, LARGEST_MEMBER, has_end, read_limited, regular_members
 
 _ENCRYPTED = 0x1  # flag of a member of a zip
-_BROKEN = (
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError),
-    *(EOFError, OSError, RuntimeError, ValueError, LookupError, OverflowError),
-)
+_BROKEN = (zipfile.BadZipFile, *BROKEN)
 """What the readers of archives raise on damaged ones (RuntimeError: unknown compression, encryption, recursion)."""
 
 
@@ -109,10 +102,10 @@ class TarOrigin(FileOrigin):
         with opened_input(self._path) as file:
             try:
                 with tarfile.open(fileobj=file) as archive:
-                    for member in _members(archive):
+                    for member in regular_members(archive):
                         if is_picture_name(member.name):
                             names[member.name] = None
-                    return list(names), _has_end(archive)
+                    return list(names), has_end(archive)
             except _BROKEN:
                 return list(names), False
 
@@ -121,7 +114,7 @@ class TarOrigin(FileOrigin):
         with opened_input(self._path) as file:
             try:
                 with tarfile.open(fileobj=file) as archive:
-                    for member in _members(archive):
+                    for member in regular_members(archive):
                         if member.name in left:  # of two with one name the first is taken
                             content = _limited(archive.extractfile(member), member.name)
                             yield Item(left.pop(member.name), member.name, content)
@@ -147,27 +140,9 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Proble
 
 
 def _limited(file: IO[bytes] | None, name: str) -> bytes | Problem:
-    """All bytes of a member, never more than `LARGEST_MEMBER`: few bytes of an archive can stand for very many."""
-    data = read_at_most(file, LARGEST_MEMBER + 1) if file is not None else b""
-    if len(data) > LARGEST_MEMBER:
-        return Problem(name, f"is larger than {LARGEST_MEMBER >> 20} MiB")
-    return data
-
-
-def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Regular members in their order; links, devices and folders are passed over."""
-    while (member := archive.next()) is not None:
-        if member.isreg():
-            yield member
-        archive.members = []  # type: ignore[attr-defined]  # else the headers of all stay in memory
-
-
-def _has_end(archive: tarfile.TarFile) -> bool:
-    """Whether the reader stopped at the mark of the end; it stops as quietly where a file was cut between members."""
-    if archive.fileobj is None:
-        return False
-    archive.fileobj.seek(archive.offset)
-    return archive.fileobj.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+    """All bytes of a member, or what is wrong with it."""
+    data = read_limited(file)
+    return data if data is not None else Problem(name, f"is larger than {LARGEST_MEMBER >> 20} MiB")
 
 
 def _in_few_words(error: BaseException) -> str:

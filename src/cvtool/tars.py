@@ -1,0 +1,167 @@
+"""Tar archives from anywhere: their members one by one, in the order of the archive, and single ones by their place."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from cvtool.errors import BadInputError
+from cvtool.files import CHUNK_BYTES, PICTURE_SUFFIXES, opened_input, read_at_most, shown
+
+LARGEST_MEMBER = 256 << 20
+"""Bytes of one picture's file in an archive, unpacked: what is larger is no picture of a data set."""
+LONGEST_NAME = 4096
+"""Bytes of a member's name."""
+
+BROKEN = (
+    *(tarfile.TarError, zlib.error, LZMAError),
+    *(EOFError, OSError, RuntimeError, ValueError, LookupError, OverflowError),
+)
+"""What the reader of tars raises on damaged ones."""
+
+
+def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """All members in their order, in constant memory."""
+    while (member := archive.next()) is not None:
+        yield member
+        archive.members = []  # type: ignore[attr-defined]  # else the headers of all stay in memory
+
+
+def regular_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Regular members in their order; links, devices and folders are passed over."""
+    return (member for member in members(archive) if member.isreg())
+
+
+def has_end(archive: tarfile.TarFile) -> bool:
+    """Whether the reader stopped at the mark of the end; it stops as quietly where a file was cut between members."""
+    if archive.fileobj is None:
+        return False
+    archive.fileobj.seek(archive.offset)
+    return archive.fileobj.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE
+
+
+def read_limited(file: IO[bytes] | None) -> bytes | None:
+    """All bytes of an open member; None if there are more than `LARGEST_MEMBER`: few can stand for very many."""
+    data = read_at_most(file, LARGEST_MEMBER + 1) if file is not None else b""
+    return data if len(data) <= LARGEST_MEMBER else None
+
+
+class _Modest:
+    """A file that gives no more than a reader of headers can honestly want at a time."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or what is left."""
+        if size > CHUNK_BYTES:  # of a member's content `read_limited` asks for less
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._file.read(size)
+
+
+def _opened_plain(file: IO[bytes]) -> tarfile.TarFile:
+    return tarfile.open(fileobj=_Modest(file), mode="r:")  # type: ignore[call-overload,no-any-return]
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a tar that is called like a picture, or what is wrong with the tar.
+
+    Attributes:
+        name: in the archive; "" where the archive itself is wrong.
+        offset: of its header, in bytes.
+    """
+
+    name: str
+    offset: int
+
+    @property
+    def path(self) -> str:
+        """The name without the ``./`` that ``tar -C folder .`` puts before it."""
+        return self.name.removeprefix("./")
+
+
+def pictures_in(path: Path) -> Iterator[Member]:
+    """What is called a picture in an uncompressed tar, in its order, and a last one without a name if it is broken.
+
+    Only headers are read. What cannot be used is told by `read_member`.
+    """
+    found, whole, offset = False, False, 0
+    try:
+        with opened_input(path, lasting=True) as file, _opened_plain(file) as archive:
+            for member in members(archive):
+                offset = archive.offset
+                if not member.isdir() and PurePosixPath(member.name).suffix.lower() in PICTURE_SUFFIXES:
+                    found = True
+                    yield Member(member.name, member.offset)
+            whole = has_end(archive)
+    except (BadInputError, *BROKEN):
+        pass  # told when it is read
+    if not (whole and found):
+        yield Member("", offset)
+
+
+def read_member(path: Path, member: Member) -> bytes:
+    """The bytes of one member, found at its place; links are not followed and no path of the archive is used.
+
+    Raises:
+        BadInputError: the archive or the member cannot be read, or is nothing to read a picture from.
+    """
+    name = f"'{shown(path)}/{shown(member.path)}'"
+    with opened_input(path, lasting=True) as file:
+        if not member.name:
+            raise BadInputError(_fault(file, path, member.offset))
+        refused = _refusal(member.name)
+        if refused:
+            raise BadInputError(f"{name} {refused}. It is left out.")
+        try:
+            file.seek(member.offset)
+            with _opened_plain(file) as archive:
+                found = archive.next()
+                if found is None or found.name != member.name:
+                    raise BadInputError(f"{name} is not where it was: the archive has changed. Start again.")
+                if not found.isreg():
+                    raise BadInputError(f"{name} is a link, a device or the like, not a file. It is left out.")
+                large = found.size > LARGEST_MEMBER
+                data = None if large else read_limited(archive.extractfile(found))
+        except BROKEN as error:
+            raise BadInputError(f"{name} is cut off or broken: {_in_few_words(error)}. Fetch the archive again.") from (
+                error
+            )
+    if data is None:
+        raise BadInputError(f"{name} is larger than {LARGEST_MEMBER >> 20} MiB. It is left out.")
+    if len(data) < found.size:
+        raise BadInputError(f"{name} is cut off: the archive ends in it. Fetch the archive again.")
+    return data
+
+
+def _refusal(name: str) -> str:
+    """What speaks against a name: it names nothing outside of an archive, and results are called after it."""
+    if name.startswith("/") or "\\" in name or ".." in PurePosixPath(name).parts:
+        return "has a name that leads out of the archive"
+    if not name.isprintable() or len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+        return "has a name that no file should have"
+    return ""
+
+
+def _fault(file: IO[bytes], path: Path, offset: int) -> str:
+    """Why a tar gave no more pictures."""
+    start = file.read(6)
+    if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
+        return f"'{shown(path)}' is compressed, so that it cannot be read from any place. Unpack it to a plain .tar."
+    if offset == 0:
+        return f"'{shown(path)}' is no tar archive, or it is empty. Check the file."
+    file.seek(offset)
+    if file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE:
+        return f"'{shown(path)}' holds no pictures. Give a tar whose members end in .jpg, .png …"
+    return f"'{shown(path)}' is truncated or broken: what comes after byte {offset} is missing. Fetch it again."
+
+
+def _in_few_words(error: BaseException) -> str:
+    return shown(" ".join(str(error).split())[:120]) or type(error).__name__
