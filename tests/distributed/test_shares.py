@@ -16,6 +16,7 @@ from hypothesis import strategies as some
 from torch import nn
 
 import cvtool.cli.main as program
+from cvtool.cli import processes
 from cvtool.cli.processes import goes_on
 from cvtool.distributed import ALONE, Dropout, Group, Share, _round, device_of, joined
 from cvtool.errors import UsageError
@@ -189,6 +190,13 @@ def test_a_share_of_nothing_else_is_drawn() -> None:
     share = Share(10, 4, 7)
     assert share.draw(torch.arange).tolist() == [4, 5, 6]
     assert (share.count, share.weight) == (3, 0.3)
+
+
+def test_variables_that_make_no_sense_are_told_once(started, capsys: pytest.CaptureFixture[str]) -> None:
+    started(RANK=3, WORLD_SIZE=2)
+    assert program.run(["gan", "sample"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    processes.leave(2)  # comes back: as a process that was started alone
 
 
 def test_commands_that_cannot_share(started, capsys: pytest.CaptureFixture[str]) -> None:

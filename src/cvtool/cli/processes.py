@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cvtool.distributed import Group
 
 LINGER_SECONDS = 1.0
+"""How long a silent process that ends in error leaves the others time to speak."""
 TOGETHER = ("caption train", "gan train")
 """Commands that train one model together."""
 SHARING = ("caption describe", "caption features", "saliency", "fool", "stylize")
@@ -44,9 +45,10 @@ def enter(arguments: Sequence[str]) -> None:
 
 def linger() -> None:
     """Called by a process that ends in error: torchrun ends all when the first has, and one of them is to speak."""
-    place = launch()
-    if place is not None and not place.is_main and sys.stderr is not sys.__stderr__:
-        time.sleep(LINGER_SECONDS)
+    with suppress(UsageError):  # `enter` has told of it
+        place = launch()
+        if place is not None and not place.is_main and sys.stderr is not sys.__stderr__:
+            time.sleep(LINGER_SECONDS)
 
 
 def leave(code: int) -> None:
