@@ -12,7 +12,9 @@ import pytest
 import torch
 from captioners import CHANNELS, VOCABULARY, WORDS, corpus, next_logs, sentences, tiny
 
+from cvtool.caption import training
 from cvtool.caption.datasets import CaptionedPicture
+from cvtool.caption.decoding import draw, follow
 from cvtool.caption.evaluation import captions_of, metrics_of
 from cvtool.caption.metrics import CiderD
 from cvtool.caption.numpy_training import NumpyTrainer, check_options
@@ -275,6 +277,25 @@ def test_an_anchor_is_the_loss_of_peoples_captions_beside_the_reward() -> None:
         assert facts["captions"] == 3 * trainer.options.scst_samples  # of the reward alone
     words = trainer._step(numbers, share, 7)[0]
     assert (losses[0.5] - losses[0.0]).item() == pytest.approx(0.5 * words.item(), rel=1e-5)
+
+
+def test_what_learns_is_what_was_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log probabilities behind the loss are those of the captions as `follow` weighs them."""
+    options = replace(QUICK, epochs=0, scst=1, scst_temperature=1.0, longest=8)
+    trainer, kept = trainer_of(options, dropout=0.0), []
+    plain = training.self_critical_loss
+    monkeypatch.setattr(training, "self_critical_loss", lambda logs, rewards: kept.append(logs) or plain(logs, rewards))
+    drawn = []
+    monkeypatch.setattr(training, "draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    numbers = [0, 3, 5]
+    trainer._critical_step(numbers, Share.whole(3), 8)
+    trainer.captioner.eval()
+    seen = trainer.captioner.see_pictures(trainer._features(numbers, Share.whole(3), 8))
+    for place, (captions, logs) in enumerate(zip(drawn[0].tolist(), kept[0], strict=True)):
+        for caption, log in zip(captions, logs, strict=True):
+            words = caption[: caption.index(END)]
+            wanted, _ = follow(trainer.captioner, seen[place : place + 1], words)
+            assert log.item() == pytest.approx(wanted.sum(), rel=1e-4)
 
 
 def test_the_reward_counts_the_end() -> None:

@@ -180,6 +180,11 @@ def _allowed(scores: Tensor, *, first: bool) -> Tensor:
     return scores
 
 
+def allowed(scores: Tensor) -> Tensor:
+    """Scores (..., T, V) of captions from their first word on, with −inf for what is never said at its place."""
+    return torch.cat([_allowed(scores[..., :1, :], first=True), _allowed(scores[..., 1:, :], first=False)], -2)
+
+
 def _cut(words: Tensor) -> list[tuple[int, ...]]:
     """(K, T) → the words before <END>."""
     found = []
@@ -271,8 +276,6 @@ def follow(
     if not target:
         return np.zeros(0), None
     x, _, looked = captioner(seen, torch.tensor([START, *target[:-1]], device=device)[None, None])
-    scores = captioner.score(x[0, 0])
-    scores = torch.cat([_allowed(scores[:1], first=True), _allowed(scores[1:], first=False)])
-    logs = torch.log_softmax(scores.double(), -1)
+    logs = torch.log_softmax(allowed(captioner.score(x[0, 0])).double(), -1)
     chosen = logs[torch.arange(len(target), device=device), torch.tensor(target, device=device)]
     return chosen.cpu().numpy(), None if looked is None else looked[0, 0].float().cpu().numpy()

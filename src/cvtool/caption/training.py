@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cvtool.caption.batches import Corpus, batches, padded
 from cvtool.caption.decoder import Captioner
-from cvtool.caption.decoding import draw
+from cvtool.caption.decoding import allowed, draw
 from cvtool.caption.evaluation import captions_and_loss, metrics_of, perplexity
 from cvtool.caption.losses import log_probabilities, self_critical_loss, temporal_softmax_loss
 from cvtool.caption.metrics import CiderD, Metrics
@@ -298,7 +298,8 @@ class Trainer:
         start = torch.full_like(words[..., :1], START)
         with autocast(self.device, options.precision):
             x, _, _ = self.captioner(self.captioner.see_pictures(features), torch.cat([start, words[..., :-1]], -1))
-            logs = log_probabilities(self.captioner.score(x) / options.scst_temperature, words)
+            # Of what could be drawn: else the network may put its weight on words that it never has to answer for.
+            logs = log_probabilities(allowed(self.captioner.score(x)) / options.scst_temperature, words)
         loss = share.weight * self_critical_loss(logs.sum(-1), rewards)
         if options.scst_anchor > 0:
             self.captioner.dropout.train()
