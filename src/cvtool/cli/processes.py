@@ -24,6 +24,8 @@ TOGETHER = ("caption train", "gan train")
 SHARING = ("caption describe", "caption features", "saliency", "fool", "stylize")
 """Commands whose inputs are shared out, see `cvtool.cli.sharing`."""
 
+_was_together = False
+
 
 def enter(arguments: Sequence[str]) -> None:
     """Called before anything else: only the first process says anything, until another fails.
@@ -52,16 +54,13 @@ def linger() -> None:
 
 
 def leave(code: int) -> None:
-    """End a process of a group at once; does nothing in one that was started alone.
+    """End at once a process that was `together` with others; does nothing in any other.
 
     While Python takes itself apart, a thread of torch's process groups that still lets go of a tensor ends the process
     with SIGABRT ("terminate called without an active exception", now and then, after all was done and written), and
     torchrun would start everything again.
     """
-    with suppress(UsageError):  # `enter` has told of it
-        place = launch()
-        if place is None or place.size == 1:
-            return
+    if _was_together:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
@@ -78,7 +77,9 @@ def together(device: str) -> Iterator[Group]:
     """
     from cvtool.distributed import fails_first, joined
 
+    global _was_together
     with joined(device) as group:
+        _was_together = group.size > 1
         try:
             yield group
         except (Interrupted, KeyboardInterrupt):  # all were asked to stop, and the first says what it has written
