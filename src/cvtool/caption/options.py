@@ -92,9 +92,9 @@ class TrainOptions:
     longest: int = 20
     patience: int = 5
     scst: int = 0
-    scst_rate: float = 3e-5
-    scst_temperature: float = 0.4
-    scst_anchor: float = 0.0
+    scst_rate: float = 1e-4
+    scst_temperature: float = 1.0
+    scst_anchor: float = 0.05
     scst_samples: int = 5
     finetune: bool = False
     finetune_from: str = ""

@@ -279,9 +279,8 @@ class Trainer:
     def _critical_step(self, numbers: Sequence[int], share: Share, seed: int) -> tuple[Tensor, dict[str, float]]:
         """The self-critical loss of captions drawn for a share of a batch, which sums up to the loss of the batch.
 
-        Drawn at a temperature: at 1 most of the reward is to be had by growing surer of everything, which the network
-        then does until all its captions are the same and nothing is left to learn from. People's captions, too, keep it
-        from that, with a weight of their own beside the reward.
+        People's captions, with a weight of their own beside the reward, keep the network from growing surer of
+        everything, until all its captions are the same and nothing is left to learn from.
         """
         options = self.options
         features = self._features(numbers, share, seed)

@@ -135,9 +135,7 @@ def _check_layer(request: Request) -> None:
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
     """With the options that earlier versions did not have, as they were then."""
-    added = {
-        name: getattr(TrainOptions, name) for name in ("finetune", "finetune_from", "finetune_rate", "scst_anchor")
-    }
+    added = {"finetune": False, "finetune_from": "", "finetune_rate": TrainOptions.finetune_rate, "scst_anchor": 0.0}
     known = config.get("train_options")
     return {**config, "train_options": {**added, **known}} if isinstance(known, dict) else config
 
