@@ -12,7 +12,7 @@ KINDS = {"photo": "photos", "style": "styles"}
 """What a picture is for → the folder of assets it lies in."""
 
 CHECKPOINTS = {
-    "captioner.safetensors": "b3b56cbaee6b3a989097a79f0f9a7a0143564cc2e86ca2e30d9a5c022b0480ac",
+    "captioner.safetensors": "c7687a2b7402c4e04b2b6620d3b9a5e1f43a384f1f05dfa8ea69d109d5fedf46",
     "generator.safetensors": "2fdab85f0a50717681ee4f90a72be1db3e73ec6425af7d152bbc5e3f2e9e94f8",
     "painter.safetensors": "f3035b75b09c10225464555f91bdbe0de90f4346b2d51f06cf2c2915a1d92d3a",
 }

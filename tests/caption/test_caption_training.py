@@ -6,6 +6,7 @@ import copy
 import io
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -133,6 +134,7 @@ VARIANTS = {
     "plain": (Trainer, QUICK, {}),
     "scheduled": (Trainer, replace(QUICK, scheduled=0.7), {"cell": "gru", "attention": False}),
     "self-critical": (Trainer, replace(QUICK, epochs=1, scst=2, scst_rate=1e-3, scst_samples=3), {}),
+    "averaged": (Trainer, replace(QUICK, epochs=2, scst=1, scst_rate=1e-3, scst_samples=3, average=2), {}),
     "numpy": (NumpyTrainer, replace(QUICK, **PLAIN), {"cell": "rnn", **COURSE}),
 }
 
@@ -235,6 +237,30 @@ def test_the_best_weights_are_what_is_left() -> None:
     assert epochs[6].phase == "self-critical"
     assert_same(kept[6], kept[best])
     assert_same(weights(trainer), kept[best])
+
+
+def test_the_mean_of_the_last_epochs_is_judged_and_kept() -> None:
+    """While training itself goes on as it would without; the self-critical epochs begin anew, from the best."""
+    options = replace(QUICK, epochs=3, scst=2, scst_rate=1e-3, average=2, patience=99)
+    trainer, own, kept, facts = trainer_of(options), [], [], []
+    trainer.run(
+        on_step=lambda: own.append(weights(trainer)),
+        on_epoch=lambda epoch: (kept.append(weights(trainer)), facts.append(epoch)),
+    )
+    plain, alone = trainer_of(replace(options, average=1)), []
+    plain.run(on_epoch=lambda epoch: alone.append(weights(plain)))
+    ends = own[2::3]
+    for one, other in zip(ends[:3], alone[:3], strict=True):
+        assert_same(one, other)
+    means = [{name: (a[name] + b[name]) / 2 for name in a} for a, b in pairwise(ends)]
+    for found, wanted in ((kept[0], ends[0]), (kept[1], means[0]), (kept[2], means[1]), (kept[4], means[3])):
+        for name, value in found.items():
+            torch.testing.assert_close(value, wanted[name], rtol=1e-5, atol=1e-6)
+    assert_same(kept[3], ends[3])
+    best = max(range(3), key=lambda number: facts[number].metrics.cider)
+    assert (ends[3]["embed.weight"] - kept[best]["embed.weight"]).abs().max() < 0.05  # three small steps away
+    metrics = trainer.position.best
+    assert metrics == max(each.metrics.cider for each in facts)
 
 
 @pytest.mark.parametrize(("kind", "rate"), [(Trainer, 1e30), (NumpyTrainer, 1e300)])

@@ -19,9 +19,10 @@ from cvtool.reference.decoder import checkpoint_arrays, course_parameters
 from cvtool.reference.optimizers import AdamMemory, adam_step, clipped
 
 ASKED = {"attention": False, "layers": 1, "tie": False, "dropout": 0.0}
-ASKED_OF_TRAINING = {"smoothing": 0.0, "scheduled": 0.0, "scst": 0, "decay": 0.0, "finetune": False}
+ASKED_OF_TRAINING = {"smoothing": 0.0, "scheduled": 0.0, "scst": 0, "decay": 0.0, "finetune": False, "average": 1}
 FLAGS = (
-    "--no-attention --layers 1 --no-tie --dropout 0 --smoothing 0 --decay 0, without --scheduled, --scst and --finetune"
+    "--no-attention --layers 1 --no-tie --dropout 0 --smoothing 0 --decay 0, "
+    "without --scheduled, --scst, --average and --finetune"
 )
 
 

@@ -67,6 +67,7 @@ class TrainOptions:
         clip: largest norm of the gradient.
         threshold: words seen less often become <UNK>.
         longest: captions are cut to so many words.
+        average: epochs whose last weights are averaged before they are judged and kept; training goes on with its own.
         patience: epochs without a better CIDEr-D on the development split before training stops.
         scst: epochs of self-critical training on CIDEr-D after those.
         scst_rate: learning rate of the self-critical epochs.
@@ -90,6 +91,7 @@ class TrainOptions:
     clip: float = 5.0
     threshold: int = 5
     longest: int = 20
+    average: int = 1
     patience: int = 5
     scst: int = 0
     scst_rate: float = 1e-4

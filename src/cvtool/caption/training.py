@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -57,7 +58,7 @@ class Epoch:
         phase: ``words`` or ``self-critical``.
         loss: mean per caption, as the notes define it; of the self-critical epochs the mean reward, negative.
         perplexity: of a word on the development split, by teacher forcing.
-        metrics: of greedy captions on the development split.
+        metrics: of greedy captions on the development split; these two by the weights that are kept.
         seconds: since the start of the run.
         tokens_per_second: of training alone.
         is_best: no epoch had a better CIDEr-D.
@@ -95,6 +96,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), lr=options.rate, betas=(0.9, 0.98))
         self.device = next(captioner.parameters()).device
         self._best: dict[str, Tensor] = {}
+        self._last: list[dict[str, Tensor]] = []
         self._cider: CiderD | None = None
 
     def parameters(self) -> list[nn.Parameter]:
@@ -143,9 +145,10 @@ class Trainer:
             while self.position.epoch < self.epochs:
                 if not self._epoch(on_step, progress, stop):
                     return False
-                epoch = self._judge()
-                if self.group.is_main:
-                    on_epoch(epoch)
+                with self._mean_of_the_last():
+                    epoch = self._judge()
+                    if self.group.is_main:
+                        on_epoch(epoch)
                 self._advance()
                 if self.group.is_main:
                     after_epoch()
@@ -158,6 +161,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "position": asdict(self.position),
             "best": self._best,
+            "last": self._last,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -166,6 +170,21 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.position = Position(**deepcopy(state["position"]))
         self._best = dict(state["best"])
+        self._last = list(state.get("last", []))  # states had none when weights were not averaged yet
+
+    @contextmanager
+    def _mean_of_the_last(self) -> Iterator[None]:
+        """A block with the mean of the weights after the last epochs (Izmailov et al. 2018, arXiv:1803.05407)."""
+        if self.options.average == 1:
+            yield
+            return
+        own = {name: tensor.detach().clone() for name, tensor in self.weights().items()}
+        self._last = [*self._last, own][-self.options.average :]
+        self.load_weights({name: torch.stack([each[name] for each in self._last]).mean(0) for name in own})
+        try:
+            yield
+        finally:
+            self.load_weights(own)
 
     def _advance(self) -> None:
         """To the next epoch; over to the self-critical ones, with the best weights, when patience is at an end."""
@@ -177,6 +196,7 @@ class Trainer:
             position.epoch = options.epochs
         if position.epoch == options.epochs and self._best:
             self.load_weights(self._best)
+            self._last = []
 
     def _epoch(self, on_step: Callable[[], None], progress: Progress, stop: Stop) -> bool:
         position, options = self.position, self.options

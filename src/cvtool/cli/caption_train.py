@@ -66,6 +66,12 @@ def train(
     longest: Annotated[
         int, typer.Option("--max-length", min=1, max=100, help="Words of a caption at most.")
     ] = TRAIN.longest,
+    average: Annotated[
+        int,
+        typer.Option(
+            "--average", metavar="EPOCHS", min=1, help="Judge and keep the mean weights of so many last epochs."
+        ),
+    ] = TRAIN.average,
     patience: Annotated[
         int, typer.Option("--patience", min=1, help="Epochs without a better CIDEr-D before training stops.")
     ] = TRAIN.patience,
@@ -150,6 +156,7 @@ def train(
         clip=clip,
         threshold=threshold,
         longest=longest,
+        average=average,
         patience=patience,
         scst=scst,
         scst_rate=scst_rate,

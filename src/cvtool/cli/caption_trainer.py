@@ -135,7 +135,7 @@ def _check_layer(request: Request) -> None:
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
     """With the options that earlier versions did not have, as they were then."""
-    added = {"finetune": False, "finetune_from": "", "finetune_rate": TrainOptions.finetune_rate, "scst_anchor": 0.0}
+    added = {"finetune": False, "finetune_from": "", "finetune_rate": 2e-5, "scst_anchor": 0.0, "average": 1}
     known = config.get("train_options")
     return {**config, "train_options": {**added, **known}} if isinstance(known, dict) else config
 
