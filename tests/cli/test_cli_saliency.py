@@ -165,6 +165,32 @@ def test_one_scale_for_all(cvtool, photos: Path, here: Path) -> None:
     assert abs(shared[0] - shared[1]) > abs(own[0] - own[1])
 
 
+def test_fooled_pictures_are_seen_as_they_were_judged(cvtool, photo: Path, here: Path) -> None:
+    """The cat's picture is wide: its central part is not all of it."""
+    made = cvtool("fool", "tabby.png", "--target", "espresso", "-o", "fooled.png")
+    assert "in its central part" in made.err
+    (here / "both").mkdir()
+    for name in ("fooled.png", "tabby.png"):
+        (here / "both" / name).write_bytes((here / name).read_bytes())
+    (here / "both" / "again.png").write_bytes((here / "fooled.png").read_bytes())
+    (central,) = lines(cvtool("saliency", "fooled.png", "--json", "--resize", "crop"))
+    done = cvtool("saliency", "both", "--json", "-o", "maps")
+    again, fooled, plain = lines(done)
+    assert done.err.count("--resize crop") == 1
+    (whole,) = lines(cvtool("saliency", "tabby.png", "--json", "--resize", "fit"))
+    for found, alone in ((again, central), (fooled, central), (plain, whole)):
+        assert found["target"]["index"] == alone["target"]["index"]
+        assert found["target"]["probability"] == pytest.approx(alone["target"]["probability"], abs=1e-5)
+    assert central["target"]["name"] == "espresso"
+    assert "--resize crop" in read_provenance(fooled["output"]).command_line
+    assert "--resize" not in read_provenance(plain["output"]).command_line
+
+    done = cvtool("saliency", "fooled.png", "--json", "--resize", "fit")
+    assert abs(lines(done)[0]["predictions"][0]["probability"] - central["target"]["probability"]) > 1e-3
+    assert "made to fool" not in done.err
+    assert cvtool("saliency", "fooled.png", "-q").err == ""
+
+
 def test_raw_maps(cvtool, photos: Path, photo: Path) -> None:
     cvtool("saliency", "tabby.png", "--raw", "one.npy", "-o", "x.png")
     one = np.load("one.npy", allow_pickle=False)
