@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shlex
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from cvtool.bundled import find_asset
+from cvtool.errors import UsageError
 from cvtool.images import read_picture
 from cvtool.provenance import read_provenance
 from cvtool.saliency.methods import METHODS
@@ -115,6 +117,59 @@ def test_auto_takes_the_best(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatc
     scores = [each["insertion_auc"] - each["deletion_auc"] for each in (found, beaten)]
     assert scores[0] >= scores[1]
     assert found["insertion_auc"] > found["deletion_auc"]
+
+
+def keep_only(monkeypatch: pytest.MonkeyPatch, *methods: Method) -> None:
+    """Let all other methods say that they do not fit."""
+
+    def refuse(question) -> None:
+        raise UsageError("too slow for a test.")
+
+    for method, spec in METHODS.items():
+        if method not in methods:
+            monkeypatch.setitem(METHODS, method, replace(spec, explain=refuse))
+
+
+def press(question) -> None:
+    """A method in the middle of which Ctrl-C is pressed."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_all_says_how_far_it_is(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_only(monkeypatch, Method.gradient, Method.grad_cam)
+    monkeypatch.setattr("cvtool.cli.saliency_explainer.SLOW_SECONDS", 0)
+    done = cvtool("saliency", "tabby.png", "--method", "all")
+    told = [line.split(":")[0].strip() for line in done.err.splitlines() if line.endswith("of 18 methods)")]
+    assert told[0] == "gradient"
+    assert "grad-cam" in told
+    assert cvtool("saliency", "tabby.png", "--method", "all", "-q").err == ""
+    assert "methods)" not in cvtool("saliency", "tabby.png", "--method", "gradient").err
+
+
+@pytest.mark.parametrize("words", ["all", "gradient,grad-cam,rise,gradient-x-input"])
+def test_after_an_interrupt_what_is_done_is_written(
+    cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    keep_only(monkeypatch, Method.gradient, Method.grad_cam)
+    monkeypatch.setitem(METHODS, Method.rise, replace(METHODS[Method.rise], explain=press))
+    Path("both").mkdir()
+    for name in "ab":
+        (Path("both") / f"{name}.png").write_bytes(photo.read_bytes())
+    done = cvtool("saliency", "both", "--method", words, "-o", "out", "--json")
+    assert done.code == 130
+    assert "methods that were done are written" in done.err
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert {each["input"] for each in found} == {"both/a.png", "both/b.png"}
+    assert all(Path(each["output"]).is_file() for each in found)
+    told = [one["method"] for one in found[0].get("methods", found[:2])]
+    assert told == ["gradient", "grad-cam"]
+
+
+def test_an_interrupt_before_anything_is_done(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, Method.gradient, replace(METHODS[Method.gradient], explain=press))
+    done = cvtool("saliency", "tabby.png", "--method", "all")
+    assert (done.code, done.err) == (130, "cvtool: interrupted: nothing more was written\n")
+    assert [path.name for path in Path().iterdir()] == ["tabby.png"]
 
 
 def test_evaluate(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

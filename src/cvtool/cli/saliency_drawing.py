@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.saliency_report import ALL, Answer
 
 if TYPE_CHECKING:
@@ -47,3 +48,40 @@ def _sheet(pixels: NDArray[np.float32], answer: Answer, scale_of: ScaleOf) -> ND
     for each in answer.explanations:
         cells.append((each.method.value, views.overlay(pixels, each.map, scale_of(each))))
     return sheet(cells)
+
+
+def show(
+    report: Report,
+    name: str,
+    pictures: tuple[NDArray[np.float32], NDArray[np.float32]],
+    answer: Answer,
+    command: str,
+    scale_of: ScaleOf,
+) -> None:
+    """Put a picture under its map on the page; of ``all`` the sheet.
+
+    Args:
+        report: the page.
+        name: of the picture.
+        pictures: as read, and as drawn.
+        answer: what was found.
+        command: the line that makes it again.
+        scale_of: the colour scale of a map.
+    """
+    from cvtool.saliency import views
+
+    (pixels, drawn), first = pictures, answer.explanations[0]
+    lead = f"Why {first.target.name} ({first.target.probability:.1%})?"
+    if answer.name == ALL:
+        report.show(Shown("All methods", f"Maps of {name}", drawn), command=command, lead=lead)
+        return
+    scale, said = scale_of(first), f"Map of {first.method.value}: bright or red speaks for the class"
+    report.show(
+        Shown("Map", said, views.heatmap(first.map, scale)),
+        pair=[
+            Shown("Picture", f"The picture {name}", pixels),
+            Shown("Overlay", f"{name} in grey under its map", views.overlay(pixels, first.map, scale)),
+        ],
+        command=command,
+        lead=lead,
+    )

@@ -15,15 +15,15 @@ from cvtool import __version__
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination, Skipping
-from cvtool.cli.reading import Read, Reading, read_flat
+from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
-from cvtool.cli.reporting import Report, Shown
-from cvtool.cli.saliency_drawing import draw
+from cvtool.cli.reporting import Report
+from cvtool.cli.saliency_drawing import draw, show
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO, Answer, facts, names_of, sentence
 from cvtool.cli.saliency_view import judged_resize
 from cvtool.cli.targets import class_index
-from cvtool.errors import UsageError
+from cvtool.errors import Interrupted, UsageError
 from cvtool.saliency.options import Method, SaliencyOptions
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 MOST_TOGETHER = 16
 """Pictures that are read before they are explained, unless told otherwise."""
+SLOW_SECONDS = 1.0
+"""Of ``all``, a method that takes longer is told of when it ends."""
 WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method", "boxes"})
 
 
@@ -139,6 +141,8 @@ class Explaining:
         """Explain one picture with all methods, write and report each.
 
         Raises:
+            Interrupted: Ctrl-C; the methods that were done have been written.
+            KeyboardInterrupt: Ctrl-C before one was done.
             CvtoolError: as reading, loading, explaining and writing raise them.
         """
         options = self.request.options
@@ -147,8 +151,18 @@ class Explaining:
         if done is None:
             self.skipping.count += 1
             return
-        for answer, destination in zip(done.answer, self._destinations(done.number), strict=True):
-            self._finish_one(given, done.picture, answer, destination)
+        found = [done, *self._reading.rest()] if self._state.get("interrupted") else [done]
+        if not any(each.answer for each in found):
+            raise KeyboardInterrupt
+        for each in found:
+            self._write(each)
+        if self._state.get("interrupted"):
+            raise Interrupted(f"stopped at '{given.name}'; the methods that were done are written.")
+
+    def _write(self, done: Done[list[Answer]]) -> None:
+        """Write and report the results of one picture; after Ctrl-C they are fewer."""
+        for answer, destination in zip(done.answer, self._destinations(done.number), strict=False):
+            self._finish_one(self.inputs[done.number], done.picture, answer, destination)
 
     def finish(self) -> None:
         """Write what belongs to all pictures: raw maps, the ranking of the methods."""
@@ -183,9 +197,15 @@ class Explaining:
             options = replace(self.request.options, resize=way)
             numbered = [numbers[place] for place in places]
             pixels = [pictures[place].pixels for place in places]
-            answers = [self._ask(name, numbered, pixels, options) for name in self.request.methods]
-            found |= zip(places, map(list, zip(*answers, strict=True)), strict=True)
-        return [found[place] for place in range(len(ways))]
+            answers = []
+            try:
+                for name in self.request.methods:
+                    if not self._state.get("interrupted"):
+                        answers.append(self._ask(name, numbered, pixels, options))
+            except KeyboardInterrupt:
+                self._state["interrupted"] = True
+            found |= zip(places, map(list, zip(*answers, strict=True)), strict=False)
+        return [found.get(place, []) for place in range(len(ways))]
 
     def _resize_of(self, given: Input) -> Resize:
         """How the network is shown this picture: one that fools in one way may look unharmed in another."""
@@ -208,14 +228,23 @@ class Explaining:
             found = self._explain(replace(options, method=Method(name)), pictures)
             return [self._answer(name, [each], number) for each, number in zip(found, numbers, strict=True)]
         by_method, refused = [], UsageError("No method fits this network.")
-        for method in Method:
+        for number, method in enumerate(Method, 1):
             if name == AUTO and METHODS[method].slow:
                 continue
+            started = time.perf_counter()
             try:
                 by_method.append(self._explain(replace(options, method=method), pictures))
             except UsageError as error:
                 refused = error
                 self.console.detail(f"{method.value} is left out: {error}")
+            except KeyboardInterrupt:
+                if name == AUTO or not by_method:
+                    raise
+                self._state["interrupted"] = True
+                break
+            seconds = time.perf_counter() - started
+            if seconds >= SLOW_SECONDS:
+                self.console.say(f"  {method.value}: {seconds:.1f} s ({number} of {len(Method)} methods)")
         if not by_method:
             raise refused
         by_picture = [list(each) for each in zip(*by_method, strict=True)]
@@ -238,7 +267,7 @@ class Explaining:
         """With its measures, if they are wanted; ``auto`` always shows them."""
         from cvtool.saliency.evaluation import evaluate
 
-        if not self.request.evaluate and name != AUTO:
+        if self._state.get("interrupted") or (not self.request.evaluate and name != AUTO):
             return Answer(name, tuple(explanations), (None,) * len(explanations))
         boxes = self._boxes_for(self.inputs[number], explanations[0])
         evaluations = [evaluate(each, self.explainer, self._forgetful, boxes) for each in explanations]
@@ -292,36 +321,9 @@ class Explaining:
             if evaluation is not None:
                 self.measured.append((given.name, each.method.value, asdict(evaluation)))
         if self.report.wanted:
-            self._show(given, picture, answer, destination, drawn)
+            command = self._command_line(given, answer, destination)
+            show(self.report, given.name, (picture.pixels, drawn), answer, command, self._scale)
         self._report(given, destination, answer, seconds)
-
-    def _show(
-        self, given: Input, picture: Read, answer: Answer, destination: Destination, drawn: NDArray[np.float32]
-    ) -> None:
-        """The picture under its map, on the page; of ``all`` the sheet."""
-        from cvtool.saliency import views
-
-        first, command = answer.explanations[0], self._command_line(given, answer, destination)
-        lead = f"Why {first.target.name} ({first.target.probability:.1%})?"
-        if answer.name == ALL:
-            self.report.show(Shown("All methods", f"Maps of {given.name}", drawn), command=command, lead=lead)
-            return
-        scale = self._scale(first)
-        self.report.show(
-            Shown(
-                "Map",
-                f"Map of {first.method.value}: bright or red speaks for the class",
-                views.heatmap(first.map, scale),
-            ),
-            pair=[
-                Shown("Picture", f"The picture {given.name}", picture.pixels),
-                Shown(
-                    "Overlay", f"{given.name} in grey under its map", views.overlay(picture.pixels, first.map, scale)
-                ),
-            ],
-            command=command,
-            lead=lead,
-        )
 
     def _report(self, given: Input, destination: Destination, answer: Answer, seconds: float) -> None:
         first = answer.explanations[0]
