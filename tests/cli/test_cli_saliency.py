@@ -271,6 +271,14 @@ def test_provenance_makes_it_again(cvtool, photo: Path) -> None:
     assert Path("again.png").read_bytes() == first.read_bytes()
 
 
+@pytest.mark.parametrize("layer", ["blocks.99", "classifier"])
+def test_a_wrong_layer_is_told_in_a_readable_line(cvtool, photo: Path, layer: str) -> None:
+    done = cvtool("saliency", "tabby.png", "--method", "grad-cam", "--layer", layer)
+    assert done.code == 2
+    assert "blocks.6" in done.err
+    assert len(done.err) < 400
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_pipes(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch, both: bool) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo.read_bytes())))
