@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -107,9 +107,13 @@ def complete_features(
     from cvtool.caption.extractor import compute_features
     from cvtool.caption.features import read_features
 
+    known: Container[str] = ()
     if path.exists():
-        present = read_features(path, fingerprint=extractor.origin.fingerprint)
+        known = present = read_features(path, fingerprint=extractor.origin.fingerprint)
         spatial, flipped = present.has_spatial, present.can_flip
+    missing = sum(picture.name not in known for picture in pictures)
+    if missing:  # which takes minutes
+        console.say(f"looking at {missing} pictures once; what is seen is kept in '{path}'.")
     with stop_on_interrupt(lambda: console.say("stopping after this batch …")) as stop:
         stopped = False
 
