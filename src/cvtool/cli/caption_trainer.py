@@ -279,6 +279,7 @@ class _Run:
             flipped=True,
             skip_bad=request.skip_bad,
             again=f"'{self.run.path}' goes on with --resume",
+            announced=True,
         )
         self.pca = file.pca if started is None else started.pca
         return source_of_file(file, self.pca, attention=request.model_options.attention)
