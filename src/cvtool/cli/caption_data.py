@@ -99,8 +99,7 @@ def complete_features(
     """The file of features with all these pictures in it; those it lacks are computed and added.
 
     A file that exists keeps the kinds of features it has, and they decide what is added. `skip` hears of pictures that
-    are left out, rather than the user. `announced`: say first how many pictures are looked at, which takes minutes; where
-    that is all that a command does, it goes without saying.
+    are left out, rather than the user. `announced`: say first how many pictures are looked at, which takes minutes.
 
     Raises:
         BadInputError: the file is broken or of another network, or a picture cannot be read.
