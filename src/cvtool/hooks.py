@@ -42,10 +42,15 @@ def record(module: nn.Module, names: Sequence[str], *, stop_early: bool = False)
             handle.remove()
 
 
+def outer_layers(layers: Iterable[str]) -> list[str]:
+    """Those of a network's parts, and directly inside them: all that one line can hold."""
+    return [each for each in layers if each.count(".") <= 1]
+
+
 def unknown_layer(name: str, layers: Iterable[str]) -> UnknownNameError:
     """The error for a layer that does not exist; it lists the outer ones of those that do."""
     known = list(layers)
-    outer = ", ".join(each for each in known if each.count(".") <= 1)
+    outer = ", ".join(outer_layers(known))
     return UnknownNameError("layer", name, known, f"The outer layers are {outer}.")
 
 

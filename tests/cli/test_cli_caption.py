@@ -217,6 +217,22 @@ def test_killed_and_resumed(cvtool, shelf: Path, here: Path, what: str, count: i
     assert_same_run(Path("run"), shelf / "run")
 
 
+def test_training_says_what_it_does_and_where_the_result_is(cvtool, data: Path, here: Path) -> None:
+    words = ("caption", "train", "--data", "folder:set", "-o", "my run", *ASKED)
+    done = cvtool(*words)
+    assert "looking at 6 pictures once; what is seen is kept in 'my run/features.h5'." in done.err
+    best = max(json.loads(line)["metrics"]["cider"] for line in Path("my run/metrics.jsonl").read_text().splitlines())
+    assert done.err.splitlines()[-1] == (
+        f"'my run/best.safetensors' has the best CIDEr-D, {best:.3f}; "
+        "try: cvtool caption describe PHOTO --checkpoint 'my run/best.safetensors'"
+    )
+    assert cvtool(*words, "--overwrite", "-q").err == ""
+    Path("my run/features.h5").rename("f.h5")
+    again = cvtool(*words, "--overwrite", "--features", "f.h5")
+    assert again.code == 0
+    assert "looking at" not in again.err
+
+
 @pytest.mark.parametrize("step", [2, 20, 33])
 def test_ctrl_c(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     plain, calls = Trainer._learn, []

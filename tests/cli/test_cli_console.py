@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cvtool.cli.console import Console, OutputClosed
+from cvtool.cli.console import Console, OutputClosed, taped
 from cvtool.cli.measure import peak_memory_mb
 from cvtool.progress import Step
 
@@ -50,6 +50,25 @@ def test_no_progress_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) 
     with Console().progress() as progress:
         progress(Step("256 px", 1, 2, {"loss": 0.5}))
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_sees_life(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every half minute of silence, also over several pieces of work; whatever else is said breaks the silence."""
+    now = 0.0
+    monkeypatch.setattr("cvtool.cli.console.time.monotonic", lambda: now)
+    console, silent = Console(), Console(quiet=True)
+    for done in range(1, 101):
+        now += 1.0
+        for each in (console, silent):
+            with each.progress() as progress:
+                progress(Step("features", done, 100 if done < 60 else 0))
+        if done == 70:
+            console.say("hello")
+    assert capsys.readouterr().err.splitlines() == ["features: 30/100", "features: 60", "hello", "features: 100"]
+    with taped() as said, console.progress() as progress:
+        now += 100.0
+        progress(Step("features", 1, 2))
+    assert said == []
 
 
 def test_verbose_tells_what_each_stage_took(capsys: pytest.CaptureFixture[str]) -> None:

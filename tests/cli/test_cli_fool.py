@@ -159,7 +159,11 @@ def test_a_jpeg_that_fools(cvtool, photo: Path, here: Path) -> None:
 
 def test_views(cvtool, photo: Path, here: Path) -> None:
     words = ("fool", "tabby.png", "--untargeted", "--method", "fgsm", "--confidence", 0.01, "--eps", "8/255")
-    assert cvtool(*words, "--view", "panel", "-o", "x.png").code in (0, 5)
+    done = cvtool(*words, "--view", "panel", "-o", "x.png")
+    assert done.code in (0, 5)
+    result, beside = done.err.splitlines()[:2]
+    assert "-> x.png (" in result
+    assert beside == "  x-panel.png"
     with Image.open(here / "x-panel.png") as panel:
         assert panel.width > 3 * 160
     assert cvtool(*words, "--view", "difference", "-o", "x.png").code in (0, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import warnings
@@ -117,6 +118,23 @@ def test_wrong_usage_is_one_line_with_a_hint(cvtool, words: list[str], hint: str
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert done.err.startswith("cvtool: error: ")
     assert hint in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["stylize", "--strength", "300", "a", "b"], ("0", "100")),
+        (["stylize", "--seed", "-1", "a", "b"], ("0", "4294967295")),
+        (["saliency", "--batch", "0", "a"], ("1",)),
+    ],
+)
+def test_a_number_out_of_range_is_told_with_its_range(cvtool, words: list[str], wanted: tuple[str, ...]) -> None:
+    """In our words, or in those of Typers that tell both ends by themselves."""
+    done = cvtool(*words)
+    assert done.code == 2
+    assert "Input should" not in done.err
+    assert f"'{words[1]}'" in done.err
+    assert all(re.search(rf"\b{number}\b", done.err) for number in wanted)
 
 
 def test_a_reader_that_went_away_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:

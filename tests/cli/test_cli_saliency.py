@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shlex
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from cvtool.bundled import find_asset
+from cvtool.errors import UsageError
 from cvtool.images import read_picture
 from cvtool.provenance import read_provenance
 from cvtool.saliency.methods import METHODS
@@ -117,6 +119,59 @@ def test_auto_takes_the_best(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatc
     assert found["insertion_auc"] > found["deletion_auc"]
 
 
+def keep_only(monkeypatch: pytest.MonkeyPatch, *methods: Method) -> None:
+    """Let all other methods say that they do not fit."""
+
+    def refuse(question) -> None:
+        raise UsageError("too slow for a test.")
+
+    for method, spec in METHODS.items():
+        if method not in methods:
+            monkeypatch.setitem(METHODS, method, replace(spec, explain=refuse))
+
+
+def press(question) -> None:
+    """A method in the middle of which Ctrl-C is pressed."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def test_all_says_how_far_it_is(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_only(monkeypatch, Method.gradient, Method.grad_cam)
+    monkeypatch.setattr("cvtool.cli.saliency_explainer.SLOW_SECONDS", 0)
+    done = cvtool("saliency", "tabby.png", "--method", "all")
+    told = [line.split(":")[0].strip() for line in done.err.splitlines() if line.endswith("of 18 methods)")]
+    assert told[0] == "gradient"
+    assert "grad-cam" in told
+    assert cvtool("saliency", "tabby.png", "--method", "all", "-q").err == ""
+    assert "methods)" not in cvtool("saliency", "tabby.png", "--method", "gradient").err
+
+
+@pytest.mark.parametrize("words", ["all", "gradient,grad-cam,rise,gradient-x-input"])
+def test_after_an_interrupt_what_is_done_is_written(
+    cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    keep_only(monkeypatch, Method.gradient, Method.grad_cam)
+    monkeypatch.setitem(METHODS, Method.rise, replace(METHODS[Method.rise], explain=press))
+    Path("both").mkdir()
+    for name in "ab":
+        (Path("both") / f"{name}.png").write_bytes(photo.read_bytes())
+    done = cvtool("saliency", "both", "--method", words, "-o", "out", "--json")
+    assert done.code == 130
+    assert "methods that were done are written" in done.err
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert {each["input"] for each in found} == {"both/a.png", "both/b.png"}
+    assert all(Path(each["output"]).is_file() for each in found)
+    told = [one["method"] for one in found[0].get("methods", found[:2])]
+    assert told == ["gradient", "grad-cam"]
+
+
+def test_an_interrupt_before_anything_is_done(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, Method.gradient, replace(METHODS[Method.gradient], explain=press))
+    done = cvtool("saliency", "tabby.png", "--method", "all")
+    assert (done.code, done.err) == (130, "cvtool: interrupted: nothing more was written\n")
+    assert [path.name for path in Path().iterdir()] == ["tabby.png"]
+
+
 def test_evaluate(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 5)
     done = cvtool("saliency", "tabby.png", "--method", "full-grad", "--evaluate", "--json")
@@ -165,6 +220,32 @@ def test_one_scale_for_all(cvtool, photos: Path, here: Path) -> None:
     assert abs(shared[0] - shared[1]) > abs(own[0] - own[1])
 
 
+def test_fooled_pictures_are_seen_as_they_were_judged(cvtool, photo: Path, here: Path) -> None:
+    """The cat's picture is wide: its central part is not all of it."""
+    made = cvtool("fool", "tabby.png", "--target", "espresso", "-o", "fooled.png")
+    assert "in its central part" in made.err
+    (here / "both").mkdir()
+    for name in ("fooled.png", "tabby.png"):
+        (here / "both" / name).write_bytes((here / name).read_bytes())
+    (here / "both" / "again.png").write_bytes((here / "fooled.png").read_bytes())
+    (central,) = lines(cvtool("saliency", "fooled.png", "--json", "--resize", "crop"))
+    done = cvtool("saliency", "both", "--json", "-o", "maps")
+    again, fooled, plain = lines(done)
+    assert done.err.count("--resize crop") == 1
+    (whole,) = lines(cvtool("saliency", "tabby.png", "--json", "--resize", "fit"))
+    for found, alone in ((again, central), (fooled, central), (plain, whole)):
+        assert found["target"]["index"] == alone["target"]["index"]
+        assert found["target"]["probability"] == pytest.approx(alone["target"]["probability"], abs=1e-5)
+    assert central["target"]["name"] == "espresso"
+    assert "--resize crop" in read_provenance(fooled["output"]).command_line
+    assert "--resize" not in read_provenance(plain["output"]).command_line
+
+    done = cvtool("saliency", "fooled.png", "--json", "--resize", "fit")
+    assert abs(lines(done)[0]["predictions"][0]["probability"] - central["target"]["probability"]) > 1e-3
+    assert "made to fool" not in done.err
+    assert cvtool("saliency", "fooled.png", "-q").err == ""
+
+
 def test_raw_maps(cvtool, photos: Path, photo: Path) -> None:
     cvtool("saliency", "tabby.png", "--raw", "one.npy", "-o", "x.png")
     one = np.load("one.npy", allow_pickle=False)
@@ -188,6 +269,14 @@ def test_provenance_makes_it_again(cvtool, photo: Path) -> None:
     assert words[:2] == ["cvtool", "saliency"]
     assert cvtool(*words[1:], "-o", "again.png").code == 0
     assert Path("again.png").read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("layer", ["blocks.99", "classifier"])
+def test_a_wrong_layer_is_told_in_a_readable_line(cvtool, photo: Path, layer: str) -> None:
+    done = cvtool("saliency", "tabby.png", "--method", "grad-cam", "--layer", layer)
+    assert done.code == 2
+    assert "blocks.6" in done.err
+    assert len(done.err) < 400
 
 
 @pytest.mark.parametrize("both", [True, False])

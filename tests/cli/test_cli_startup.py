@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -54,6 +55,25 @@ sys.exit(code)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: cvtool")
     assert not HEAVY & set(done.stderr.split())
+
+
+def test_the_last_line_of_the_help_tells_the_exit_codes() -> None:
+    done = subprocess.run([sys.executable, "-m", "cvtool", "--help"], capture_output=True, text=True, check=True)
+    last = done.stdout.rstrip().splitlines()[-1].strip()
+    assert last == "Exits: 0 done, 1 failed, 2 usage, 3 input, 4 weights, 5 goal; see man cvtool"
+
+
+def test_a_missing_content_is_told_before_torch_is_there(tmp_path: Path) -> None:
+    program = """
+import sys
+from cvtool.cli.main import run
+code = run(["stylize", "nothere.jpg", "asset:marbling"])
+print("torch" in sys.modules)
+sys.exit(code)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (3, "False\n")
+    assert "nothere.jpg" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,10 @@ def test_a_painter_is_trained_further(shelf: Path, cvtool: Callable[..., Any], t
     assert "--from" in record["command_line"]
     outcome = cvtool(*words(shelf, tmp_path / "run2", "--from", first, "--width", 16))
     assert (outcome.code, "--width 8" in outcome.err) == (2, True)
+
+
+def test_one_pass_is_told_as_one(here: Path, cvtool: Callable[..., Any]) -> None:
+    done = cvtool("stylize", "asset:cat", "asset:marbling", "--instant", "--size", 64, "-o", "x.png")
+    assert done.code == 0
+    assert "one pass" in done.err
+    assert "steps" not in done.err

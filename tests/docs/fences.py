@@ -17,6 +17,11 @@ def blocks(page: Path, *languages: str) -> list[str]:
     return [text for language, text in found if language in languages]
 
 
+def inline(page: Path) -> list[str]:
+    """The texts between single backticks that run ``cvtool``, in order."""
+    return [text for text in re.findall(r"`([^`\n]+)`", page.read_text("utf-8")) if re.search(r"\bcvtool \w", text)]
+
+
 def command_lines(script: str) -> Iterator[list[str]]:
     """The words behind each ``cvtool`` of a shell script, variables replaced by 1, what `xargs` adds by a file."""
     script = re.sub(r"\\\n|(?<=\|)\n", " ", script)

@@ -46,6 +46,15 @@ def test_every_picture_is_named() -> None:
     assert [name for name in pictures if f"`{name}`" not in PAGE] == []
 
 
+def test_every_figure_of_the_readme_has_its_command() -> None:
+    """A command that writes it where the README looks for it, or the benchmark that does."""
+    rows = {line.split("|")[1]: line.split("|")[2] for line in PAGE.splitlines() if line.startswith("| `")}
+    shown = set(re.findall(r"docs/pictures/([\w.-]+)", (ROOT / "README.md").read_text("utf-8")))
+    commands = {name: command for name in shown for names, command in rows.items() if f"`{name}`" in names}
+    assert commands.keys() == shown
+    assert [name for name, each in commands.items() if "docs/pictures/" not in each and "benchmarks/" not in each] == []
+
+
 def test_every_script_that_is_named_exists() -> None:
     for name in re.findall(r"(?:benchmarks|assets)/\w+\.py", PAGE):
         assert (ROOT / name).is_file(), name

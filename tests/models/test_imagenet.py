@@ -81,6 +81,18 @@ def test_unknown_names_show_the_nearest(text: str, shown: str) -> None:
     assert shown in str(caught.value)
 
 
+def test_a_word_of_several_names_shows_these_names() -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"No class 'cat'\. Names with that word: .*Persian cat.* and \d+ more\."
+    ) as caught:
+        find_class("cat")
+    assert caught.value.exit_code == 2
+    assert str(caught.value).count(",") == 5
+    assert "crate" not in str(caught.value)
+    with pytest.raises(UnknownNameError, match=r"Names with that word: Persian cat\. 'cvtool classes"):
+        find_class("persian")
+
+
 def test_search_ranks_exact_names_before_words_before_parts() -> None:
     found = search("tiger")
     names = [item.name for item in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,11 +94,12 @@ def complete_features(
     skip_bad: bool = False,
     skip: Callable[[Problem], None] | None = None,
     again: str = "the same command goes on",
+    announced: bool = False,
 ) -> FeatureFile:
     """The file of features with all these pictures in it; those it lacks are computed and added.
 
     A file that exists keeps the kinds of features it has, and they decide what is added. `skip` hears of pictures that
-    are left out, rather than the user.
+    are left out, rather than the user. `announced`: say first how many pictures are looked at, which takes minutes.
 
     Raises:
         BadInputError: the file is broken or of another network, or a picture cannot be read.
@@ -107,9 +108,13 @@ def complete_features(
     from cvtool.caption.extractor import compute_features
     from cvtool.caption.features import read_features
 
+    known: Container[str] = ()
     if path.exists():
-        present = read_features(path, fingerprint=extractor.origin.fingerprint)
+        known = present = read_features(path, fingerprint=extractor.origin.fingerprint)
         spatial, flipped = present.has_spatial, present.can_flip
+    missing = sum(picture.name not in known for picture in pictures)
+    if announced and missing:
+        console.say(f"looking at {missing} pictures once; what is seen is kept in '{path}'.")
     with stop_on_interrupt(lambda: console.say("stopping after this batch …")) as stop:
         stopped = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -184,6 +185,10 @@ class _Run:
             self.group.wait()  # lest those who are done end the one that writes
             raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
         path = self.run.path / "best.safetensors"
+        self.console.say(
+            f"'{path}' has the best CIDEr-D, {trainer.position.best:.3f}; "
+            f"try: cvtool caption describe PHOTO --checkpoint {shlex.quote(str(path))}"
+        )
         self.console.result("caption train", output=str(path), model=self.template.model, checkpoint=str(path))
 
     def _trainer(self, checkpoint: Checkpoint, training: Corpus, development: Corpus) -> Trainer:
@@ -274,6 +279,7 @@ class _Run:
             flipped=True,
             skip_bad=request.skip_bad,
             again=f"'{self.run.path}' goes on with --resume",
+            announced=True,
         )
         self.pca = file.pca if started is None else started.pca
         return source_of_file(file, self.pca, attention=request.model_options.attention)

@@ -33,6 +33,8 @@ Said = tuple[str, str]
 """Where something was said, `OUT` or `ERR`, and the text."""
 OUT, ERR = "out", "err"
 WARNING = "cvtool: warning: "
+SILENCE_SECONDS = 30.0
+"""After so long without a word, work says how far it is where no bar shows it."""
 _tapes: list[list[Said]] = []
 
 
@@ -99,6 +101,7 @@ class Console:
         self.verbose = verbose and not quiet
         self.listener: Callable[[Mapping[str, Any]], None] | None = None
         """Is told every result, with or without ``--json``."""
+        self._said = time.monotonic()
         if quiet:
             warnings.simplefilter("ignore")
 
@@ -152,7 +155,14 @@ class Console:
     def say(self, text: str) -> None:
         """Tell people something on stderr, unless they asked for quiet."""
         if not self.quiet:
+            self._said = time.monotonic()
             _tell(text)
+
+    def _tell_of_life(self, step: Step) -> None:
+        """Say how far the work is, where a log would show nothing for long; what is taped is read when all is done."""
+        if time.monotonic() - self._said >= SILENCE_SECONDS and not _tapes:
+            total = f"/{step.total}" if step.total else ""
+            self.say(f"{step.stage}: {step.done}{total}")
 
     def detail(self, text: str) -> None:
         """Say something only the verbose want to know."""
@@ -169,19 +179,24 @@ class Console:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Lend a listener for the time of some work: a bar on a terminal, times of stages for the verbose."""
+        """Lend a listener for the time of some work: a bar on a terminal, else a line now and then; times of stages for
+        the verbose.
+        """
         stages = _StageTimes(self)
         hear_stages = stages if self.verbose else silent
-        if self.quiet or not is_terminal(sys.stderr):
-            yield hear_stages
+
+        def both(step: Step) -> None:
+            show(step)
+            hear_stages(step)
+
+        if self.quiet:
+            yield silent
+        elif not is_terminal(sys.stderr):
+            show: Progress = self._tell_of_life
+            yield both
         else:
             with _bar() as bar:
                 show = _BarListener(bar)
-
-                def both(step: Step) -> None:
-                    show(step)
-                    hear_stages(step)
-
                 yield both
         if self.verbose:
             stages.finish()

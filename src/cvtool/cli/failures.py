@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 
@@ -60,12 +62,28 @@ def explain(error: BaseException) -> Failure:
     return Failure(f"unexpected failure: {what}. Run again with --debug for the traceback.", UNEXPECTED)
 
 
+_NO_NUMBER = re.compile(r"Input should be (?:(?:less|greater) than|a valid (?:number|integer)).*")
+"""How Typer tells, in the words of a library, that a number is missed or one end of a range."""
+
+
+def _wanted_number(error: BaseException) -> str:
+    """What number an option takes, with both ends of its range."""
+    option: Any = getattr(error, "param", None)
+    runtime = option.get_runtime_param() if hasattr(option, "get_runtime_param") else None
+    declared = getattr(runtime, "parameter_info", None)
+    low, high = getattr(declared, "min", None), getattr(declared, "max", None)
+    kind = "a whole number" if getattr(runtime, "annotation", None) is int else "a number"
+    reach = [f" from {low:.10g}" if low is not None else "", f" to {high:.10g}" if high is not None else ""]
+    return f"it takes {kind}{''.join(reach) if high is not None or low is None else f' of at least {low:.10g}'}."
+
+
 def _usage_message(error: BaseException) -> str:
     """Typer's own complaint, with a hint at the help of the command it is about."""
     message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "cvtool"
     sentence = message.replace("Value error, ", "")  # how Typer's own checks begin
+    sentence = _NO_NUMBER.sub(lambda _: _wanted_number(error), sentence)
     if not sentence.endswith((".", "?")):
         sentence += "."
     return f"{sentence} '{command} --help' lists what is possible."

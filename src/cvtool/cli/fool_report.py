@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvtool.cli.console import Console
 from cvtool.fool.options import Norm
+from cvtool.models.cards import Resize
 
 if TYPE_CHECKING:
     from cvtool.fool.results import FoolResult, Sticker, View
@@ -40,6 +41,10 @@ class Measured:
     def of(cls, result: FoolResult) -> Measured:
         """Of one result."""
         return cls(result.options.method.value, result.norm.value, result.eps, result.success, size_of(result))
+
+
+VIEWS = {Resize.crop: "in its central part", Resize.fit: "as a whole", Resize.stretch: "squeezed into a square"}
+"""Of a picture, which its class is said of."""
 
 
 def facts(result: FoolResult) -> dict[str, Any]:
@@ -72,7 +77,8 @@ def sentence(result: FoolResult) -> str:
     wears = "".join(f", {name} {'survived' if kept else 'lost'}" for name, kept in result.survived.items())
     if result.sticker is not None and result.sticker.holds is not None:
         wears += f", the patch holds at {result.sticker.holds:.0%} of random places"
-    seen = f"{first.name} {first.probability:.1%} is seen as {last.name} {last.probability:.1%}"
+    where = VIEWS[result.options.resize]
+    seen = f"{where} {first.name} {first.probability:.1%} is seen as {last.name} {last.probability:.1%}"
     return f"{result.options.method.value}: {seen}; {size}{wears}"
 
 

@@ -285,6 +285,8 @@ class Fooling:
         self.measured.append(asdict(Measured.of(result)))
         arrow = f"{given.name} -> {destination.name}"
         self.console.say(f"{arrow} ({sentence(result)})")
+        for name in drawn:
+            self.console.say(f"  {self._beside(destination, name).name}")
         for name, first in transfer.items():
             self.console.say(f"  {name} sees {first.name} {first.probability:.1%}")
         return result.success
@@ -319,15 +321,16 @@ class Fooling:
         if self.request.sticker and result.sticker is not None:
             drawn["sticker"] = result.sticker.pixels
         for name, pixels in drawn.items():
-            assert destination.path is not None
-            # A sticker is for use elsewhere, and is told to work as it is: to the last bit.
-            format, suffix = (
-                (Format.png, ".png") if name == "sticker" else (destination.format, destination.path.suffix)
-            )
-            beside = Destination(destination.path.with_name(f"{destination.path.stem}-{name}{suffix}"), format)
-            beside.write(encode_picture(pixels, format.value), self.console)
-            self.console.say(f"  {beside.name}")
+            beside = self._beside(destination, name)
+            beside.write(encode_picture(pixels, beside.format.value), self.console)
         return drawn
+
+    def _beside(self, destination: Destination, name: str) -> Destination:
+        """Where the second picture of that name goes."""
+        assert destination.path is not None
+        # A sticker is for use elsewhere, and is told to work as it is: to the last bit.
+        format, suffix = (Format.png, ".png") if name == "sticker" else (destination.format, destination.path.suffix)
+        return Destination(destination.path.with_name(f"{destination.path.stem}-{name}{suffix}"), format)
 
     def _show(
         self,

@@ -49,6 +49,7 @@ app = typer.Typer(
     cls=_Words,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: quick to show, easy to search
+    epilog="Exits: 0 done, 1 failed, 2 usage, 3 input, 4 weights, 5 goal; see man cvtool",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("stylize")(stylize.stylize)

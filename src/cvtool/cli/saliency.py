@@ -13,6 +13,7 @@ from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, refuse_second_stdin
 from cvtool.cli.outputs import ResultNames, Skipping, check_writable, plan_outputs
+from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.saliency_explainer import MOST_TOGETHER, Explaining, Request
 from cvtool.cli.saliency_raw import Raw
@@ -48,7 +49,7 @@ def saliency(
             show_default=DEFAULTS.method.value,
             autocompletion=lambda: NAMES,
             help=f"How to attribute the score; repeatable, or as a,b,c. One of {', '.join(NAMES)}. 'all' makes one "
-            "sheet of all that fit the network; 'auto' takes the one with the best insertion − deletion.",
+            "sheet of all that fit the network, in minutes; 'auto' takes the one with the best insertion − deletion.",
         ),
     ] = None,
     target: Annotated[
@@ -78,6 +79,7 @@ def saliency(
         Resize,
         typer.Option(
             "--resize",
+            show_default=f"{DEFAULTS.resize.value}; of pictures by 'cvtool fool' what was judged there",
             help="What the network sees: the whole picture undistorted, its central part, or the whole as a square.",
         ),
     ] = DEFAULTS.resize,
@@ -241,7 +243,18 @@ def saliency(
     work = Explaining(
         context=context,
         console=console,
-        request=Request(tuple(methods), options, target, contrast, baseline_file, view, evaluate, boxes, same_scale),
+        request=Request(
+            methods=tuple(methods),
+            options=options,
+            target=target,
+            contrast=contrast,
+            baseline=baseline_file,
+            view=view,
+            evaluate=evaluate,
+            boxes=boxes,
+            same_scale=same_scale,
+            follow="resize" not in given_names(context),
+        ),
         inputs=sharing.own(inputs),
         destinations=sharing.own(destinations, len(methods)),
         skipping=Skipping(skip_existing),

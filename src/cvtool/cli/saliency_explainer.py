@@ -15,13 +15,15 @@ from cvtool import __version__
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination, Skipping
-from cvtool.cli.reading import Read, Reading, read_flat
+from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
-from cvtool.cli.reporting import Report, Shown
+from cvtool.cli.reporting import Report
+from cvtool.cli.saliency_drawing import draw, show
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO, Answer, facts, names_of, sentence
+from cvtool.cli.saliency_view import judged_resize
 from cvtool.cli.targets import class_index
-from cvtool.errors import UsageError
+from cvtool.errors import Interrupted, UsageError
 from cvtool.saliency.options import Method, SaliencyOptions
 
 if TYPE_CHECKING:
@@ -31,11 +33,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cvtool.annotations import Boxes, LabelledBox
+    from cvtool.models.cards import Resize
     from cvtool.saliency.service import Explainer, Explanation
     from cvtool.saliency.views import Scale
 
 MOST_TOGETHER = 16
 """Pictures that are read before they are explained, unless told otherwise."""
+SLOW_SECONDS = 1.0
+"""Of ``all``, a method that takes longer is told of when it ends."""
 WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method", "boxes"})
 
 
@@ -52,6 +57,8 @@ class Request:
     evaluate: bool
     boxes: str | None
     same_scale: bool
+    follow: bool
+    """Show the network pictures that were made to fool one as they were judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +80,7 @@ class Explaining:
     measured: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """Input, method, fields of an `Evaluation`."""
     _scales: dict[Method, Scale] = field(default_factory=dict)
+    _state: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
     def explainer(self) -> Explainer:
@@ -133,6 +141,8 @@ class Explaining:
         """Explain one picture with all methods, write and report each.
 
         Raises:
+            Interrupted: Ctrl-C; the methods that were done have been written.
+            KeyboardInterrupt: Ctrl-C before one was done.
             CvtoolError: as reading, loading, explaining and writing raise them.
         """
         options = self.request.options
@@ -141,8 +151,18 @@ class Explaining:
         if done is None:
             self.skipping.count += 1
             return
-        for answer, destination in zip(done.answer, self._destinations(done.number), strict=True):
-            self._finish_one(given, done.picture, answer, destination)
+        found = [done, *self._reading.rest()] if self._state.get("interrupted") else [done]
+        if not any(each.answer for each in found):
+            raise KeyboardInterrupt
+        for each in found:
+            self._write(each)
+        if self._state.get("interrupted"):
+            raise Interrupted(f"stopped at '{given.name}'; the methods that were done are written.")
+
+    def _write(self, done: Done[list[Answer]]) -> None:
+        """Write and report the results of one picture; after Ctrl-C they are fewer."""
+        for answer, destination in zip(done.answer, self._destinations(done.number), strict=False):
+            self._finish_one(self.inputs[done.number], done.picture, answer, destination)
 
     def finish(self) -> None:
         """Write what belongs to all pictures: raw maps, the ranking of the methods."""
@@ -169,27 +189,62 @@ class Explaining:
         return self.destinations[number * count : (number + 1) * count]
 
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[Answer]]:
-        """Explain pictures together with all methods."""
-        pixels = [picture.pixels for picture in pictures]
-        answers = [self._ask(name, numbers, pixels) for name in self.request.methods]
-        return [list(each) for each in zip(*answers, strict=True)]
+        """Explain pictures together with all methods; those that the network is to see in another way, apart."""
+        ways = [self._resize_of(self.inputs[number]) for number in numbers]
+        found: dict[int, list[Answer]] = {}
+        for way in dict.fromkeys(ways):
+            places = [place for place, each in enumerate(ways) if each is way]
+            options = replace(self.request.options, resize=way)
+            numbered = [numbers[place] for place in places]
+            pixels = [pictures[place].pixels for place in places]
+            answers = []
+            try:
+                for name in self.request.methods:
+                    if not self._state.get("interrupted"):
+                        answers.append(self._ask(name, numbered, pixels, options))
+            except KeyboardInterrupt:
+                self._state["interrupted"] = True
+            found |= zip(places, map(list, zip(*answers, strict=True)), strict=False)
+        return [found.get(place, []) for place in range(len(ways))]
 
-    def _ask(self, name: str, numbers: Sequence[int], pictures: Sequence[NDArray[np.float32]]) -> list[Answer]:
+    def _resize_of(self, given: Input) -> Resize:
+        """How the network is shown this picture: one that fools in one way may look unharmed in another."""
+        own = self.request.options.resize
+        judged = judged_resize(given) if self.request.follow else None
+        if judged in (None, own):
+            return own
+        if not self._state.get("followed"):
+            self._state["followed"] = True
+            self.console.say(f"{given.name} was made to fool with --resize {judged.value}, so that is shown here, too.")
+        return judged
+
+    def _ask(
+        self, name: str, numbers: Sequence[int], pictures: Sequence[NDArray[np.float32]], options: SaliencyOptions
+    ) -> list[Answer]:
         """What one method, or ``all`` or ``auto``, says of the pictures."""
         from cvtool.saliency.methods import METHODS
 
         if name not in (ALL, AUTO):
-            found = self._explain(Method(name), pictures)
+            found = self._explain(replace(options, method=Method(name)), pictures)
             return [self._answer(name, [each], number) for each, number in zip(found, numbers, strict=True)]
         by_method, refused = [], UsageError("No method fits this network.")
-        for method in Method:
+        for number, method in enumerate(Method, 1):
             if name == AUTO and METHODS[method].slow:
                 continue
+            started = time.perf_counter()
             try:
-                by_method.append(self._explain(method, pictures))
+                by_method.append(self._explain(replace(options, method=method), pictures))
             except UsageError as error:
                 refused = error
                 self.console.detail(f"{method.value} is left out: {error}")
+            except KeyboardInterrupt:
+                if name == AUTO or not by_method:
+                    raise
+                self._state["interrupted"] = True
+                break
+            seconds = time.perf_counter() - started
+            if seconds >= SLOW_SECONDS:
+                self.console.say(f"  {method.value}: {seconds:.1f} s ({number} of {len(Method)} methods)")
         if not by_method:
             raise refused
         by_picture = [list(each) for each in zip(*by_method, strict=True)]
@@ -212,7 +267,7 @@ class Explaining:
         """With its measures, if they are wanted; ``auto`` always shows them."""
         from cvtool.saliency.evaluation import evaluate
 
-        if not self.request.evaluate and name != AUTO:
+        if self._state.get("interrupted") or (not self.request.evaluate and name != AUTO):
             return Answer(name, tuple(explanations), (None,) * len(explanations))
         boxes = self._boxes_for(self.inputs[number], explanations[0])
         evaluations = [evaluate(each, self.explainer, self._forgetful, boxes) for each in explanations]
@@ -224,7 +279,7 @@ class Explaining:
 
         return boxes_of(names_of(explanation.target), self._boxes.get(given.stem, ()))
 
-    def _explain(self, method: Method, pictures: Sequence[NDArray[np.float32]]) -> list[Explanation]:
+    def _explain(self, options: SaliencyOptions, pictures: Sequence[NDArray[np.float32]]) -> list[Explanation]:
         from cvtool.saliency.service import explain
 
         target, contrast = self._classes
@@ -232,7 +287,7 @@ class Explaining:
             return explain(
                 pictures,
                 self.explainer,
-                replace(self.request.options, method=method),
+                options,
                 target=target,
                 contrast=contrast,
                 baseline=self._baseline,
@@ -250,42 +305,11 @@ class Explaining:
             self._scales[explanation.method] = scale_of(maps, explanation.signed)
         return self._scales[explanation.method]
 
-    def _draw(self, picture: Read, answer: Answer) -> NDArray[np.float32]:
-        from cvtool.saliency import views
-
-        pixels = picture.pixels
-        if answer.name == ALL:
-            return self._sheet(pixels, answer)
-        (explanation,) = answer.explanations
-        scale, map = self._scale(explanation), explanation.map
-        kind = self.request.view.value
-        if kind == "heatmap":
-            return views.heatmap(map, scale)
-        if kind == "overlay":
-            return views.overlay(pixels, map, scale)
-        if kind == "masked":
-            return views.masked(pixels, map, scale)
-        likeliest = ", ".join(f"{each.name} {each.probability:.0%}" for each in explanation.predictions[:2])
-        question = explanation.target.name
-        question += f" and not {explanation.contrast.name}" if explanation.contrast is not None else ""
-        return views.panel(pixels, map, scale, [likeliest, explanation.method.value, f"why {question}?"])
-
-    def _sheet(self, pixels: NDArray[np.float32], answer: Answer) -> NDArray[np.float32]:
-        """All methods' overlays, five a row, after the picture."""
-        from cvtool.grids import sheet
-        from cvtool.saliency import views
-
-        target = answer.explanations[0].target
-        cells = [(f"{target.name} {target.probability:.0%}", pixels)]
-        for each in answer.explanations:
-            cells.append((each.method.value, views.overlay(pixels, each.map, self._scale(each))))
-        return sheet(cells)
-
     def _finish_one(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> None:
         from cvtool.images import encode_picture, note_fits
 
         started = time.perf_counter()
-        drawn = self._draw(picture, answer)
+        drawn = draw(picture.pixels, answer, self.request.view.value, self._scale)
         note = self._note(given, picture, answer, destination)
         if not note_fits(note, destination.format.value):
             self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
@@ -297,36 +321,9 @@ class Explaining:
             if evaluation is not None:
                 self.measured.append((given.name, each.method.value, asdict(evaluation)))
         if self.report.wanted:
-            self._show(given, picture, answer, destination, drawn)
+            command = self._command_line(given, answer, destination)
+            show(self.report, given.name, (picture.pixels, drawn), answer, command, self._scale)
         self._report(given, destination, answer, seconds)
-
-    def _show(
-        self, given: Input, picture: Read, answer: Answer, destination: Destination, drawn: NDArray[np.float32]
-    ) -> None:
-        """The picture under its map, on the page; of ``all`` the sheet."""
-        from cvtool.saliency import views
-
-        first, command = answer.explanations[0], self._command_line(given, answer, destination)
-        lead = f"Why {first.target.name} ({first.target.probability:.1%})?"
-        if answer.name == ALL:
-            self.report.show(Shown("All methods", f"Maps of {given.name}", drawn), command=command, lead=lead)
-            return
-        scale = self._scale(first)
-        self.report.show(
-            Shown(
-                "Map",
-                f"Map of {first.method.value}: bright or red speaks for the class",
-                views.heatmap(first.map, scale),
-            ),
-            pair=[
-                Shown("Picture", f"The picture {given.name}", picture.pixels),
-                Shown(
-                    "Overlay", f"{given.name} in grey under its map", views.overlay(picture.pixels, first.map, scale)
-                ),
-            ],
-            command=command,
-            lead=lead,
-        )
 
     def _report(self, given: Input, destination: Destination, answer: Answer, seconds: float) -> None:
         first = answer.explanations[0]
@@ -365,12 +362,18 @@ class Explaining:
             seed=self.request.options.seed,
         ).to_json()
 
+    def _followed(self, answer: Answer) -> dict[str, Resize]:
+        """The resize that nobody gave, for the command line: it holds for the picture elsewhere, too."""
+        used = answer.explanations[0].options.resize
+        return {} if used is self.request.options.resize else {"resize": used}
+
     def _command_line(self, given: Input, answer: Answer, destination: Destination) -> str:
         line = command_line(
             self.context,
             [given.lasting_name],
             replaced={
                 "format": destination.format,
+                **self._followed(answer),
                 "weights": self.weights,
                 "baseline": self.request.baseline or self.request.options.baseline,
             },

@@ -208,10 +208,12 @@ class Painter:
             CvtoolError: as reading, loading, painting and writing raise them.
         """
         from cvtool.images import visible_colors
-        from cvtool.stylize.service import stylize
 
         started, began = time.perf_counter(), self._begin()
         picture, digest = read_input(given, keep_profile=self.keep_profile)
+
+        from cvtool.stylize.service import stylize  # with torch: a wrong path is told without it
+
         if picture.not_kept:
             self.console.warn(f"The profile of '{given.name}' is not kept: {picture.not_kept}. The result is in sRGB.")
         styles, start = self._in_profile.of(picture)
@@ -383,9 +385,8 @@ class Painter:
         self.console.detail(f"{seconds:.1f} s, peak memory {memory or float('nan'):.0f} MB")
         if result.stopped_by == "interrupt":
             raise Interrupted(f"stopped after {result.steps} steps; the picture so far is in '{destination.name}'.")
-        self.console.say(
-            f"{given.name} -> {destination.name} ({width} x {height}, {result.steps} steps, {seconds:.1f} s)"
-        )
+        work = f"{result.steps} steps" if self.instant is None else "one pass"
+        self.console.say(f"{given.name} -> {destination.name} ({width} x {height}, {work}, {seconds:.1f} s)")
 
 
 def show_seconds(seconds: float) -> str:

@@ -12,6 +12,8 @@ from cvtool.models.packages import data_file
 
 _FOLDER = "timm/data/_info"
 _HINT = "'cvtool classes TEXT' searches them."
+_MOST_NAMES = 6
+"""Names in a message."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,21 @@ def find_class(text: str) -> ImageNetClass:
     fitting = first.get(wanted) or any_name.get(wanted, [])
     fitting = fitting or [item for item in classes() if item.wnid == wanted]
     if not fitting:
-        raise UnknownNameError("class", text.strip(), [n for item in classes() for n in item.synonyms], _HINT)
+        raise _unknown(text.strip())
     if len(fitting) > 1:
         options = "; ".join(f"{item.index} ({item.wnid}: {_shorten(item.definition)})" for item in fitting)
         raise UsageError(f"'{text.strip()}' names {len(fitting)} classes: {options}. Give the index or the WordNet id.")
     return fitting[0]
+
+
+def _unknown(text: str) -> UnknownNameError:
+    """The error for a name that no class has; names that hold it as words say more than such that are spelled alike."""
+    wanted = _fold(text)
+    names = [name for item in classes() for name in item.synonyms if _has_words(name, wanted)]
+    if not names:
+        return UnknownNameError("class", text, [name for item in classes() for name in item.synonyms], _HINT)
+    shown = ", ".join(names[:_MOST_NAMES]) + (f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES))
+    return UnknownNameError("class", text, (), f"Names with that word: {shown}. {_HINT}")
 
 
 def search(text: str) -> list[ImageNetClass]:
@@ -101,9 +113,14 @@ def _rank(item: ImageNetClass, wanted: str) -> int:
     names = [_fold(name) for name in item.synonyms]
     if wanted in names or wanted in (str(item.index), item.wnid):
         return 0
-    if any(re.search(rf"\b{re.escape(wanted)}\b", name) for name in names):
+    if any(_has_words(name, wanted) for name in names):
         return 1
     return 2 if any(wanted in name for name in names) else _NO_MATCH
+
+
+def _has_words(name: str, wanted: str) -> bool:
+    """Whether a name holds folded text as whole words."""
+    return bool(wanted) and re.search(rf"\b{re.escape(wanted)}\b", _fold(name)) is not None
 
 
 _Names = dict[str, list[ImageNetClass]]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from cvtool.errors import UnknownNameError, UsageError
+from cvtool.errors import UsageError
+from cvtool.hooks import outer_layers, unknown_layer
 
 MOST_PREFIX_TOKENS = 8
 """Class, distillation and register tokens that may come before those of the patches."""
@@ -64,8 +65,9 @@ def _choose(found: list[tuple[Spatial, bool]], module: nn.Module, name: str | No
         if not any(layer.name == name for layer, _ in found):
             names = [layer.name for layer, _ in found]
             if name not in dict(module.named_modules()):
-                raise UnknownNameError("layer", name, names, f"There are: {', '.join(names)}.")
-            raise UsageError(f"Layer '{name}' has one value per channel, no places. Choose from: {', '.join(names)}.")
+                raise unknown_layer(name, names)
+            outer = ", ".join(outer_layers(names))
+            raise UsageError(f"Layer '{name}' has one value per channel, no places. Outer layers with: {outer}.")
         return next(layer for layer, _ in found if layer.name == name)
     before_attention = [layer for layer, precedes in found if precedes]
     if found and found[-1][0].prefix and before_attention:
