@@ -218,7 +218,9 @@ def test_start_with_a_checkpoint(cvtool, shelf: Path, here: Path) -> None:
 
 def test_refusals(cvtool, shelf: Path, here: Path) -> None:
     says(cvtool(*training(shelf, "run", "--features", "f.h5")), 2, "--finetune", "Leave out --features")
-    says(cvtool(*training(shelf, "run", "--engine", "numpy")), 2, "without --scheduled, --scst, --average and --finetune")
+    says(
+        cvtool(*training(shelf, "run", "--engine", "numpy")), 2, "without --scheduled, --scst, --average and --finetune"
+    )
     assert not Path("run").exists()
     shutil.copytree(shelf / "run", "run")
     (cache,) = Path("run").glob("pictures-*.npy")

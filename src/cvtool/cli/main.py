@@ -31,6 +31,7 @@ from cvtool.cli import (
 from cvtool.cli.console import OutputClosed, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
 from cvtool.cli.interrupts import end_on_terminate
+from cvtool.cli.waiting import wait_as_the_machine_is
 
 
 class _Words(TyperGroup):
@@ -122,6 +123,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """The entry point of the installed command."""
+    wait_as_the_machine_is()
     end_on_terminate()
     code = run(sys.argv[1:])
     processes.leave(code)
