@@ -18,7 +18,7 @@ import io
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -38,6 +38,8 @@ PATIENCE = timedelta(hours=2)
 """How long processes wait for one that lives, e.g. until the first has judged; gloo notices the dead at once."""
 _PAUSE = 0.01
 """Seconds between two looks whether another process has come."""
+HEARING_SECONDS = 1.0
+"""How long the first process waits for others to fail, too."""
 _FAILURES = "cvtool/failures"
 
 
@@ -299,10 +301,25 @@ class _Joined(Group):
         except RuntimeError:  # whoever kept the store is gone, so somebody has
             return False
 
+    def hear_others(self) -> None:
+        """Wait a moment for others that fail, too: the first process may keep the store where they ask who was first.
+
+        Without it torch would say a page about the connection that it lost.
+        """
+        deadline = time.monotonic() + HEARING_SECONDS
+        with suppress(RuntimeError):
+            while int(self._store.add(_FAILURES, 0)) < self.size and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
+
 
 def fails_first(group: Group) -> bool:
     """Whether `group` heard of no failure before this process's; a process that is alone is always the first."""
-    return not isinstance(group, _Joined) or group.fails_first()
+    if not isinstance(group, _Joined):
+        return True
+    first = group.fails_first()
+    if group.is_main:
+        group.hear_others()
+    return first
 
 
 def device_of(name: str, place: Launch) -> torch.device:
