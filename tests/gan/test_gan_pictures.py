@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cvtool import tars
 from cvtool.cli import gan_data
 from cvtool.cli.console import Console
 from cvtool.errors import BadInputError
@@ -319,7 +320,8 @@ class TestArchives:
     def test_little_that_becomes_much(
         self, mode: str, tmp_path: Path, read: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(archives, "LARGEST_MEMBER", 1 << 20)
+        for module in (tars, archives):
+            monkeypatch.setattr(module, "LARGEST_MEMBER", 1 << 20)
         good = {f"{number}.png": encoded(plain(number, mode="L")) for number in range(3)}
         files = good | {"huge.png": bytes((1 << 20) + 1)}
         path = tmp_path / "set.bin"
