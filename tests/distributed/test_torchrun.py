@@ -151,11 +151,11 @@ def test_a_process_of_a_group_ends_at_once(processes: int, expected: str) -> Non
     program = (
         "import atexit, sys\n"
         "from cvtool.cli import main\n"
-        "atexit.register(lambda: print('taken apart', file=sys.__stdout__))\n"
+        "atexit.register(lambda: print('taken apart', file=sys.__stderr__))\n"
         "sys.argv = ['cvtool', 'caption', 'train', '--data', 'folder:nowhere', '-o', 'run']\n"
-        "main.print_error = lambda *_: print('refused')\n"
+        "main.print_error = lambda *_: print('refused', file=sys.stderr)\n"
         "main.main()\n"
     )
     found = ends(start(["-c", program], processes))
     assert [code for code, _, _ in found] == [3] * processes
-    assert "".join(out for _, out, _ in found) == expected
+    assert "".join(out + err for _, out, err in found) == expected
