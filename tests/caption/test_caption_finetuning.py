@@ -413,6 +413,11 @@ def test_halfway_through_the_bundled_network(pictures, tmp_path: Path) -> None:
     np.testing.assert_allclose(sight.read([0, 1], False), extractor(canvases)[1], atol=0.02)
 
 
+def test_a_network_is_cut_whatever_its_precision() -> None:
+    extractor = Extractor(load("efficientnet-lite0"), precision="bf16", fold=False)
+    assert Halfway(extractor, "blocks.5").shape == (14, 14, 112)
+
+
 @pytest.mark.parametrize(
     ("layer", "error", "text"),
     [

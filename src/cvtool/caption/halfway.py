@@ -43,13 +43,14 @@ class Halfway:
         self.extractor, self.layer = extractor, layer
         side = extractor.model.card.input_size
         pixels = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)).to(extractor.model.device)
-        with torch.no_grad():
-            given = layer_input(extractor.model.module, extractor.model.normalize(pixels), layer)
+        with torch.no_grad():  # in float32, whatever the precision: rounding is no other way
+            x = extractor.model.normalize(pixels)
+            given = layer_input(extractor.model.module, x, layer)
             if given.ndim != 4:
                 raise UsageError(f"Layer '{layer}' is given no map. Choose one of the network's convolutional stages.")
-            whole = extractor.maps(pixels)
+            whole = extractor.last_map(x)
             try:
-                found = self.maps(given)
+                found = self._onwards(given)
                 same = found.shape == whole.shape and torch.allclose(found, whole, rtol=0.02, atol=_TOLERANCE)
             except RuntimeError:  # what looks past the layer met a map of another size
                 same = False
@@ -75,12 +76,14 @@ class Halfway:
         long in bfloat16 there.
         """
         device = self.extractor.model.device
-        with torch.autocast(device.type, enabled=False), entered_at(self.extractor.model.module, self.layer, given):
-            small = torch.zeros(1, 3, _PROBE, _PROBE, device=device)
-            if device.type == "cpu":
-                return self.extractor.last_map(small).float()
-            with autocast(device, self.extractor.precision):
-                return self.extractor.last_map(small).float()
+        precision = "fp32" if device.type == "cpu" else self.extractor.precision
+        with torch.autocast(device.type, enabled=False), autocast(device, precision):
+            return self._onwards(given).float()
+
+    def _onwards(self, given: Tensor) -> Tensor:
+        small = torch.zeros(1, 3, _PROBE, _PROBE, device=given.device)
+        with entered_at(self.extractor.model.module, self.layer, given):
+            return self.extractor.last_map(small)
 
 
 _PROBE = 64
