@@ -19,6 +19,8 @@ from typing import Any
 
 import typer
 
+from cvtool.cli.commands import Group, imported
+
 ROOT = Path(__file__).resolve().parents[1]
 
 EXIT_CODES = {
@@ -97,14 +99,17 @@ def commands(app: typer.Typer, before: tuple[str, ...] = ()) -> Iterator[Command
     root = app.registered_callback.callback if app.registered_callback else None
     summary, *text = _paragraphs(inspect.getdoc(root) if root else str(app.info.help))
     yield Command(before, summary, tuple(text), _parameters(root) if root else (), group=True)
-    for each in app.registered_commands:
-        assert each.callback is not None
-        words = (*before, *str(each.name).split())
-        summary, *text = _paragraphs(inspect.getdoc(each.callback))
-        yield Command(words, summary, tuple(text), _parameters(each.callback))
-    for group in app.registered_groups:
-        assert group.typer_instance is not None
-        yield from commands(group.typer_instance, (*before, str(group.name)))
+    groups = []
+    assert issubclass(app.info.cls, Group)
+    for name, place in app.info.cls.places.items():
+        found, words = imported(place), (*before, *name.split())
+        if isinstance(found, typer.Typer):
+            groups.append((found, words))
+            continue
+        summary, *text = _paragraphs(inspect.getdoc(found))
+        yield Command(words, summary, tuple(text), _parameters(found))
+    for found, words in groups:
+        yield from commands(found, words)
 
 
 def _paragraphs(text: str | None) -> list[str]:

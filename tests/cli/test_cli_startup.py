@@ -12,6 +12,7 @@ import pytest
 import typer
 
 import cvtool as package
+from cvtool.cli import caption, gan
 from cvtool.cli.main import app
 
 GROUP = typer.main.get_command(app)
@@ -28,6 +29,11 @@ def flattened(commands: dict[str, typer.core.TyperCommand], before: str = "") ->
 
 
 COMMANDS = flattened(TOP)
+MODULES = {
+    before + name: f"cvtool.cli.{place.split(':')[0]}"
+    for before, group in (("", app), ("caption ", caption.app), ("gan ", gan.app))
+    for name, place in group.info.cls.places.items()  # type: ignore[union-attr]
+}
 HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "av", "h5py"}
 
 
@@ -47,14 +53,18 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
 import sys
 from cvtool.cli.main import run
 code = run({[*words, "--help"]!r})
-print("MODULES", *{{name.split(".")[0] for name in sys.modules}}, file=sys.stderr)
+print("MODULES", *{{name.split(".")[0] for name in sys.modules}}, *sys.modules, file=sys.stderr)
 sys.exit(code)
 """
     # How long it takes is for benchmarks/startup.py, alone on a machine, to say.
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: cvtool")
-    assert not HEAVY & set(done.stderr.split())
+    modules = set(done.stderr.split())
+    assert not HEAVY & modules
+    if words and not hasattr(COMMANDS[" ".join(words)], "commands"):  # of all commands only the one that was asked for
+        group = {MODULES[words[0]]} if words[0] in ("caption", "gan") else set()
+        assert modules & set(MODULES.values()) == {MODULES[" ".join(words)]} | group
 
 
 def test_the_last_line_of_the_help_tells_the_exit_codes() -> None:

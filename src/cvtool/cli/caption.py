@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import typer
 
-from cvtool.cli.caption_check import check
-from cvtool.cli.caption_describe import describe
-from cvtool.cli.caption_evaluate import evaluate
-from cvtool.cli.caption_features import features
-from cvtool.cli.caption_train import train
+from cvtool.cli.commands import Group
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Say in words what pictures show; train your own.")
-app.command("describe")(describe)
-app.command("train")(train)
-app.command("evaluate")(evaluate)
-app.command("features")(features)
-app.command("check")(check)
+
+class _Commands(Group):
+    places: ClassVar = {
+        "describe": "caption_describe:describe",
+        "train": "caption_train:train",
+        "evaluate": "caption_evaluate:evaluate",
+        "features": "caption_features:features",
+        "check": "caption_check:check",
+    }
+
+
+app = typer.Typer(
+    cls=_Commands, no_args_is_help=True, rich_markup_mode=None, help="Say in words what pictures show; train your own."
+)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import typer
 
-from cvtool.cli.gan_evaluate import evaluate
-from cvtool.cli.gan_export import export
-from cvtool.cli.gan_interpolate import interpolate
-from cvtool.cli.gan_invert import invert
-from cvtool.cli.gan_sample import sample
-from cvtool.cli.gan_train import train
+from cvtool.cli.commands import Group
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make pictures up; train your own generator.")
-app.command("train")(train)
-app.command("sample")(sample)
-app.command("interpolate")(interpolate)
-app.command("invert")(invert)
-app.command("evaluate")(evaluate)
-app.command("export")(export)
+
+class _Commands(Group):
+    places: ClassVar = {
+        "train": "gan_train:train",
+        "sample": "gan_sample:sample",
+        "interpolate": "gan_interpolate:interpolate",
+        "invert": "gan_invert:invert",
+        "evaluate": "gan_evaluate:evaluate",
+        "export": "gan_export:export",
+    }
+
+
+app = typer.Typer(
+    cls=_Commands, no_args_is_help=True, rich_markup_mode=None, help="Make pictures up; train your own generator."
+)

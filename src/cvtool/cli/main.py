@@ -7,35 +7,36 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, ClassVar, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from cvtool import __version__
-from cvtool.cli import (
-    assets,
-    caption,
-    classes,
-    demo,
-    fool,
-    gan,
-    info,
-    models,
-    processes,
-    saliency,
-    stylize,
-    stylize_train_instant,
-    visualize_class,
-)
+from cvtool.cli import processes
+from cvtool.cli.commands import Group
 from cvtool.cli.console import OutputClosed, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
 from cvtool.cli.interrupts import end_on_terminate
 from cvtool.cli.waiting import wait_as_the_machine_is
 
 
-class _Words(TyperGroup):
+class _Commands(Group):
     """Knows commands of two words, such as ``stylize train-instant``, beside a command of the first one."""
+
+    places: ClassVar = {
+        "stylize": "stylize:stylize",
+        "stylize train-instant": "stylize_train_instant:train_instant",
+        "saliency": "saliency:saliency",
+        "fool": "fool:fool",
+        "visualize-class": "visualize_class:visualize_class",
+        "demo": "demo:demo",
+        "models": "models:models",
+        "classes": "classes:classes",
+        "assets": "assets:assets",
+        "info": "info:info",
+        "caption": "caption:app",
+        "gan": "gan:app",
+    }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         joined = " ".join(args[:2])
@@ -47,24 +48,12 @@ class _Words(TyperGroup):
 
 app = typer.Typer(
     name="cvtool",
-    cls=_Words,
+    cls=_Commands,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: quick to show, easy to search
     epilog="Exits: 0 done, 1 failed, 2 usage, 3 input, 4 weights, 5 goal; see man cvtool",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("stylize")(stylize.stylize)
-app.command(stylize_train_instant.NAME)(stylize_train_instant.train_instant)
-app.command("saliency")(saliency.saliency)
-app.command("fool")(fool.fool)
-app.command("visualize-class")(visualize_class.visualize_class)
-app.add_typer(caption.app, name="caption")
-app.add_typer(gan.app, name="gan")
-app.command("demo")(demo.demo)
-app.command("models")(models.models)
-app.command("classes")(classes.classes)
-app.command("assets")(assets.assets)
-app.command("info")(info.info)
 
 
 def _show_version(wanted: bool) -> None:

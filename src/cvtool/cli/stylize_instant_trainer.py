@@ -16,7 +16,6 @@ from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.outputs import make_folder
 from cvtool.cli.repeat import command_line
 from cvtool.cli.runs import check_same, plain, restore
-from cvtool.cli.stylize_train_instant import NAME
 from cvtool.errors import Interrupted
 from cvtool.files import sha256_of, write_atomically
 from cvtool.grids import contact_sheet
@@ -33,6 +32,7 @@ from cvtool.training import BEST, LAST, RunDirectory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+NAME = "stylize train-instant"
 SAMPLES = "samples"
 SHOWN = 10
 """Problems that are listed; of the others only the number is told."""

@@ -12,7 +12,6 @@ from cvtool.cli.console import Console
 from cvtool.errors import UsageError
 from cvtool.stylize.instant.options import InstantTrainOptions, PainterOptions
 
-NAME = "stylize train-instant"
 NETWORK = PainterOptions()
 TRAIN = InstantTrainOptions()
 
