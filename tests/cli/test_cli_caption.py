@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,8 @@ def test_train_with_json(cvtool, data: Path, here: Path) -> None:
     config = json.loads(Path("run/config.json").read_text())
     assert config["train_options"]["epochs"] == 2
     assert config["spec"] == "folder:set"
+    assert config["environment"]["torch"] == metadata.version("torch")
+    assert "--hidden 32" in config["command_line"]
     kept = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     assert [each["loss"] for each in kept] == [each["loss"] for each in epochs]
     checkpoint = read_checkpoint(Path("run/best.safetensors"))
@@ -438,6 +441,22 @@ def test_features_of_another_network(cvtool, data: Path, shelf: Path, here: Path
 # Describing ------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_read_is_not_written(cvtool, data: Path, shelf: Path, here: Path) -> None:
+    rows = [{"image": f"set/dev/{number}.png", "captions": ["a"], "split": "dev"} for number in (0, 1)]
+    Path("c.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    shutil.copy(shelf / "run/best.safetensors", "mine.safetensors")
+    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    judge = ("caption", "evaluate", "--split", "dev", "--checkpoint", "mine.safetensors", "--data")
+    for option in ("-o", "--page"):
+        says(cvtool(*judge, "jsonl:c.jsonl", option, "c.jsonl"), 2, "is an input and would be overwritten")
+        says(cvtool(*judge, "c.jsonl", option, "mine.safetensors"), 2, "is an input and would be overwritten")
+        says(cvtool(*judge, "folder:set", option, "set/dev/0.png"), 2, "is an input and would be overwritten")
+    says(cvtool(*judge, "c.jsonl", "-o", "-"), 2, "Give --output a file")
+    for command in ("features", "train"):
+        says(cvtool("caption", command, "--data", "jsonl:c.jsonl", "-o", "c.jsonl"), 2, "is an input, too")
+    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+
+
 def test_describe(cvtool, shelf: Path, here: Path) -> None:
     words = ("caption", "describe", "--checkpoint", shelf / "run/best.safetensors")
     paint(here / "photos/red.png", "red", 77)
@@ -500,6 +519,27 @@ def test_several_pictures_one_of_them_bad(cvtool, shelf: Path, here: Path) -> No
     assert len(Path("said.jsonl").read_text().splitlines()) == 2
 
 
+def test_ctrl_c_names_what_was_described(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cvtool.caption.service as service
+
+    plain, calls = service.describe, []
+
+    def describe(*arguments, **named):
+        calls.append(1)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return plain(*arguments, **named)
+
+    monkeypatch.setattr(service, "describe", describe)
+    for color in COLORS:
+        paint(here / f"photos/{color}.png", color)
+    words = ("caption", "describe", "photos", "--checkpoint", shelf / "run/best.safetensors", "--batch", 1, "-q")
+    done = cvtool(*words, "-o", "said.jsonl")
+    assert done.code == 130
+    assert done.err == "cvtool: interrupted: stopped after 1 of 3 pictures; their captions are in 'said.jsonl'.\n"
+    assert len(Path("said.jsonl").read_text().splitlines()) == 1
+
+
 def test_describe_refuses(cvtool, shelf: Path, here: Path) -> None:
     paint(here / "red.png", "red")
     paint(here / "blue.png", "blue")
@@ -507,6 +547,7 @@ def test_describe_refuses(cvtool, shelf: Path, here: Path) -> None:
     says(cvtool(*words, "--prefix", "a rde"), 2, "does not know the word 'rde'", "Nearest: red")
     says(cvtool(*words, "--prefix", "a red picture", "--max-length", 2), 2, "A prefix of 3 words")
     says(cvtool(*words, "-o", "red.png"), 2, "would be overwritten")
+    says(cvtool(*words, "-o", "-"), 2, "Captions go to stdout")
     says(cvtool(*words, "--decode", "greedy", "-n", 2), 2, "--decode greedy finds one caption")
     says(cvtool("caption", "describe", "absent.png"), 3, "absent.png")
     for number in (1, 2):  # however many pictures: the checkpoint is what is wrong

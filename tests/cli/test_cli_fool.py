@@ -216,6 +216,7 @@ def test_ctrl_c_writes_the_best_so_far(cvtool, photos: Path, here: Path, monkeyp
     assert done.code == 130
     assert len(calls) == 3
     assert sorted(path.name for path in Path("out").iterdir()) == ["a-fool-ddn-espresso.png", "b-fool-ddn-espresso.png"]
+    assert done.err.endswith("is in 'out/a-fool-ddn-espresso.png', 'out/b-fool-ddn-espresso.png'.\n")
 
 
 def test_other_networks_are_asked(cvtool, photo: Path) -> None:

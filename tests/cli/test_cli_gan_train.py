@@ -269,6 +269,16 @@ class TestRefusals:
         assert not Path("run").exists()
 
 
+def test_the_data_is_no_directory_for_a_run(cvtool, here: Path) -> None:
+    shutil.make_archive("set", "zip", make_pictures(here / "set", count=3))
+    before = Path("set.zip").read_bytes()
+    for spec in ("zip:set.zip", "set.zip"):
+        done = cvtool("gan", "train", "--data", spec, "-o", "set.zip")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "'set.zip' is an input, too" in done.err
+    assert Path("set.zip").read_bytes() == before
+
+
 def test_few_pictures_are_augmented_and_that_is_said(cvtool, shelf: Path, here: Path) -> None:
     words = [word for word in training(shelf, "run") if word not in ("--augment", "off")]
     done = cvtool(*words)

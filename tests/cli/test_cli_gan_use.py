@@ -216,6 +216,12 @@ def test_evaluation(cvtool, here: Path, grey: Path) -> None:
     assert facts["fd"] > facts["real"]["fd"]
     assert facts["learned_from_this"] is False
     assert read_provenance("near.png").command == "gan evaluate"
+    picture = Path("set/hat/1.png").read_bytes()
+    refused = cvtool("gan", "evaluate", *words, "--nearest", "set/hat/1.png")
+    assert (refused.code, "is an input and would be overwritten" in refused.err) == (2, True)
+    assert Path("set/hat/1.png").read_bytes() == picture
+    rounded = json.loads(cvtool("gan", "evaluate", *words, "--precision", "bf16", "--json").out)
+    assert rounded["feature_model"] == facts["feature_model"] + "/bfloat16"
     told = cvtool("gan", "evaluate", *words)
     assert told.out.splitlines()[0].split() == ["generated", "real", "(held", "back)"]
     assert told.out.splitlines()[1].startswith("Fréchet distance")

@@ -157,8 +157,9 @@ def test_after_an_interrupt_what_is_done_is_written(
         (Path("both") / f"{name}.png").write_bytes(photo.read_bytes())
     done = cvtool("saliency", "both", "--method", words, "-o", "out", "--json")
     assert done.code == 130
-    assert "methods that were done are written" in done.err
     found = [json.loads(line) for line in done.out.splitlines()]
+    written = ", ".join(repr(each["output"]) for each in found)
+    assert done.err.splitlines()[-1] == f"cvtool: interrupted: stopped at 'both/a.png'; what was done is in {written}."
     assert {each["input"] for each in found} == {"both/a.png", "both/b.png"}
     assert all(Path(each["output"]).is_file() for each in found)
     told = [one["method"] for one in found[0].get("methods", found[:2])]

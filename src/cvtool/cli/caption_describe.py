@@ -22,7 +22,7 @@ from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown, plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
-from cvtool.errors import UsageError
+from cvtool.errors import Interrupted, UsageError
 from cvtool.files import write_atomically
 
 if TYPE_CHECKING:
@@ -137,6 +137,8 @@ def describe(
     refuse_second_stdin(inputs, files_from)
     refuse_stdin(sharing, inputs)
     files = FilesRead(inputs, (checkpoint, weights, list_file(files_from)))
+    if str(output) == STDOUT:
+        raise UsageError("Captions go to stdout without --output, and as JSON lines with --json. Leave it out.")
     if output is not None:
         check_writable(output, files, "--output")
     sheets: Sequence[Destination | None] = [None] * len(inputs)
@@ -172,6 +174,9 @@ def describe(
                 kept=work.lines,
                 skipping=work.skipping,
             )
+    except KeyboardInterrupt:
+        where = f"; their captions are in '{output}'" if output is not None and work.lines else ""
+        raise Interrupted(f"stopped after {len(work.lines)} of {len(inputs)} pictures{where}.") from None
     finally:
         if output is not None and work.lines:
             write_atomically(output, "".join(line + "\n" for line in work.lines).encode("ascii"))

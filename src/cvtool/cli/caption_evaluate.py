@@ -15,7 +15,7 @@ from cvtool.caption.options import Decode, DecodeOptions
 from cvtool.cli import options as shared
 from cvtool.cli.caption_data import SkipBad, SplitFile, checked
 from cvtool.cli.console import Console
-from cvtool.cli.outputs import check_writable
+from cvtool.cli.outputs import STDOUT, check_writable, place_of
 from cvtool.errors import UsageError
 from cvtool.files import write_atomically
 
@@ -104,9 +104,13 @@ def evaluate(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if (references is None) != (hypotheses is None) or (references is None) == (data is None):
         raise UsageError("Give --data, or --references together with --hypotheses.")
+    if str(output) == STDOUT:
+        raise UsageError("Nothing but the table goes to stdout. Give --output a file.")
+    place = None if data is None else place_of(data)
+    read = [references, hypotheses, place, *(checkpoint or []), features, split_file, weights]
     for path, option in ((page, "--page"), (output, "--output")):
         if path is not None:
-            check_writable(path, [each for each in (references, hypotheses) if each is not None], option)
+            check_writable(path, [each for each in read if each is not None], option)
     started = time.perf_counter()
     if references is not None and hypotheses is not None:
         if page is not None:

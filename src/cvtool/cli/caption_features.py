@@ -12,6 +12,7 @@ from cvtool.cli import options as shared
 from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked
 from cvtool.cli.caption_features_makers import Wanted, features_maker
 from cvtool.cli.console import Console
+from cvtool.cli.outputs import place_of, refuse_input
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL
 
@@ -62,6 +63,7 @@ def features(
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     started = time.perf_counter()
+    refuse_input(output, (place_of(data), split_file, checkpoint, weights), "--output")
     decode = skip_bad or not output.exists()
     wanted = Wanted(output, console, spatial=spatial, flipped=flipped, components=components, skip_bad=skip_bad)
     with features_maker(context, wanted, device) as maker:

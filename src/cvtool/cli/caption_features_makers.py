@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cvtool.cli import interrupts
 from cvtool.cli.caption_data import Finder, complete_features
 from cvtool.cli.console import Console
-from cvtool.cli.failures import explain
 from cvtool.cli.outputs import check_writable, make_folder
-from cvtool.cli.parts import GRACE_SECONDS, FailedElsewhere, Parts, folder_of
-from cvtool.cli.processes import hush
-from cvtool.cli.shared_batch import end_quietly, take_device, undisturbed
+from cvtool.cli.parts import Parts, folder_of
+from cvtool.cli.shared_batch import end_quietly, stop_together, take_device
 from cvtool.cli.shares import Own
 from cvtool.errors import BadInputError, Interrupted
 from cvtool.files import write_atomically
-from cvtool.launch import Launch, launch, meeting, restarts_left
+from cvtool.launch import Launch, launch, meeting
 
 if TYPE_CHECKING:
     from cvtool.caption.datasets import CaptionData, CaptionedPicture, Problem
@@ -181,25 +178,8 @@ class _SharingMaker(Maker):
 
     def stop(self, error: BaseException) -> None:
         """All have to stop: what is computed is kept, in the file unless all will be started again."""
-        parts, asked = self.parts, isinstance(error, (Interrupted, KeyboardInterrupt))
-        if isinstance(error, SystemExit):
-            return
-        if not asked and not isinstance(error, FailedElsewhere):
-            failure = explain(error)
-            parts.fail(failure.message, failure.exit_code)
-        again = interrupts.was_terminated() if asked else restarts_left() > 0
-        with undisturbed():
-            parts.end()
-            if not self._place.is_main:
-                if not asked:
-                    end_quietly()
-                hush()
-            elif again:
-                hush() if asked else None  # torchrun says why
-            else:
-                parts.wait(parts.others_ended, parts.others, GRACE_SECONDS)
-                self.gather_up()
-                parts.remove()
+        if not isinstance(error, SystemExit):
+            stop_together(self.parts, error, self.gather_up)
 
     def _own(self, items: Sequence[CaptionedPicture], together: int) -> Sequence[CaptionedPicture]:
         return Own(items, together, self._place.rank, self._place.size)

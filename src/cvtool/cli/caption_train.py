@@ -11,6 +11,7 @@ from cvtool.caption.options import Cell, Engine, ModelOptions, TrainOptions
 from cvtool.cli import options as shared
 from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile
 from cvtool.cli.console import Console
+from cvtool.cli.outputs import place_of, refuse_input
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL
 
@@ -141,6 +142,7 @@ def train(
     """
     if resume and overwrite:
         raise UsageError("--resume goes on, --overwrite starts again. Give one of them.")
+    refuse_input(output, (place_of(data), split_file, start, weights), "--output")
     console = Console(json=json, quiet=quiet, verbose=verbose)
     model_options = ModelOptions(
         cell=cell, attention=attention, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, tie=tie

@@ -19,6 +19,7 @@ from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
+from cvtool.provenance import environment
 
 if TYPE_CHECKING:
     from cvtool.caption.batches import Corpus
@@ -122,7 +123,8 @@ def _train(
             if request.features is None:
                 kept.unlink(missing_ok=True)
             remove_kept_rows(request.run)
-            run.write_config({**config, "spec": request.data, **company(group)})
+            begun = {"spec": request.data, "command_line": line, "environment": environment()}
+            run.write_config({**config, **begun, **company(group)})
         _Run(request, console, run, data, line, group).go(resume)
 
 

@@ -147,9 +147,12 @@ class Fooling:
             return
         missed = self._write(done)
         if self._state.get("interrupted"):
-            for other in self._reading.rest():  # attacked together with this one
+            others = list(self._reading.rest())  # attacked together with this one
+            for other in others:
                 self._write(other)
-            raise Interrupted(f"stopped at '{given.name}'; the best so far is written.")
+            files = (each for one in (done, *others) for each in self._destinations(one.number)[: len(one.answer)])
+            written = ", ".join(repr(each.name) for each in files)
+            raise Interrupted(f"stopped at '{given.name}'; the best so far is in {written}.")
         if missed:
             raise GoalNotReachedError(
                 f"{given.name}: not fooled as asked; the best try is in {', '.join(map(repr, missed))}. "

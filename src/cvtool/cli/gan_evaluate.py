@@ -20,7 +20,7 @@ from cvtool.cli.gan_generator import (
     note,
     open_generator,
 )
-from cvtool.cli.outputs import check_writable, make_folder
+from cvtool.cli.outputs import check_writable, make_folder, place_of
 from cvtool.cli.repeat import command_line
 from cvtool.errors import BadInputError
 from cvtool.gan.picture_options import Color, PictureOptions
@@ -84,6 +84,13 @@ def evaluate(
     cache: CacheOption = None,
     weights: shared.Weights = None,
     device: shared.Device = "auto",
+    precision: Annotated[
+        shared.Precision,
+        typer.Option(
+            "--precision",
+            help="Number format of the comparing network; others than fp32 move distances and are named with them.",
+        ),
+    ] = shared.Precision.fp32,
     seed: shared.Seed = DEFAULTS.seed,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
@@ -101,7 +108,8 @@ def evaluate(
         from cvtool.images import format_of
 
         format_of(nearest)
-        check_writable(nearest, [each for each in (checkpoint, weights) if each is not None], "--nearest")
+        read = [place_of(data), checkpoint, weights]
+        check_writable(nearest, [each for each in read if each is not None], "--nearest")
     opened = open_generator(checkpoint)
 
     from cvtool.gan.features import default_features, feature_model
@@ -110,7 +118,10 @@ def evaluate(
 
     place = choose_device(device)
     model = feature_model(
-        features or default_features(opened.checkpoint.generator.shape.size), device=place, weights=weights
+        features or default_features(opened.checkpoint.generator.shape.size),
+        device=place,
+        weights=weights,
+        precision=precision.value,
     )
     train, test = _pictures(opened, data, fit, skip_bad, cache, console)
     options = JudgeOptions(samples=samples, seed=seed)

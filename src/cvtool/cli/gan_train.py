@@ -10,6 +10,7 @@ import typer
 from cvtool.cli import gan_data as data_options
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
+from cvtool.cli.outputs import place_of, refuse_input
 from cvtool.errors import UsageError
 from cvtool.gan.options import Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions
 from cvtool.gan.picture_options import PictureOptions
@@ -157,6 +158,7 @@ def train(
     if precision is shared.Precision.fp16:
         raise UsageError("The game's second derivatives overflow in fp16. Use --precision bf16 or fp32.")
     _refuse_without_effect(context, GAME if vae else ("kl",), f"with{'' if vae else 'out'} --vae")
+    refuse_input(output, (place_of(data),), "--output")
     console = Console(json=json, quiet=quiet, verbose=verbose)
     from cvtool.cli.gan_trainer import Request, carry_out
 

@@ -259,7 +259,7 @@ def check_writable(path: Path, inputs: Iterable[Path], option: str) -> None:
 
     Args:
         path: the file to be written.
-        inputs: files that must stay as they are.
+        inputs: files that must stay as they are, and folders whose files must.
         option: which option says where, for the message.
 
     Raises:
@@ -280,7 +280,7 @@ def _problem(path: Path, inputs: Iterable[Path]) -> str:
         return f"cannot be written: {error.strerror}"
     else:
         there = True
-        if any(_same_file(path, other) for other in inputs):
+        if any(_same_file(path, other) or _is_inside(path, other) for other in inputs):
             return "is an input and would be overwritten"
     if path.is_dir():
         return "is a folder, a file is needed"
@@ -341,6 +341,27 @@ def _numbers(names: Sequence[str]) -> Sequence[int]:
         taken.add(found)
         numbers.append(number)
     return numbers
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
+
+
+def refuse_input(path: Path, inputs: Iterable[Path | None], option: str) -> None:
+    """For an output that may be there already, such as a run's directory.
+
+    Raises:
+        UsageError: `path` is one of the inputs.
+    """
+    if any(_same_file(path, other) for other in inputs if other is not None):
+        raise UsageError(f"'{path}' is an input, too. Choose another {option}.")
+
+
+def place_of(spec: str) -> Path:
+    """The file or folder that the SPEC of a data set names: ``KIND:PATH``, ``KIND:PATH#PART`` or a path."""
+    path = Path(spec) if Path(spec).exists() else Path(spec.partition(":")[2] or spec)
+    part = str(path).rpartition("#")[0]
+    return Path(part) if part and not path.exists() else path
 
 
 def _same_file(path: Path, other: Path) -> bool:

@@ -157,7 +157,11 @@ class Explaining:
         for each in found:
             self._write(each)
         if self._state.get("interrupted"):
-            raise Interrupted(f"stopped at '{given.name}'; the methods that were done are written.")
+            raise Interrupted(f"stopped at '{given.name}'; what was done is in {self._names_of(found)}.")
+
+    def _names_of(self, found: Sequence[Done[list[Answer]]]) -> str:
+        files = (each for done in found for each in self._destinations(done.number)[: len(done.answer)])
+        return ", ".join(repr(each.name) for each in files)
 
     def _write(self, done: Done[list[Answer]]) -> None:
         """Write and report the results of one picture; after Ctrl-C they are fewer."""

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cvtool.models.predictions import Prediction
     from cvtool.saliency.evaluation import Evaluation
     from cvtool.saliency.service import Explanation
@@ -26,12 +28,24 @@ def facts(answer: Answer) -> dict[str, Any]:
     """What JSON tells of one picture."""
     each = [_measures(*pair) for pair in zip(answer.explanations, answer.evaluations, strict=True)]
     first = answer.explanations[0]
-    found: dict[str, Any] = {"method": ALL, "methods": each} if answer.name == ALL else each[0]
+    found: dict[str, Any] = each[0]
+    if answer.name == ALL:
+        found = {"method": ALL, "box": _common_box(answer.explanations), "methods": each}
     return found | {
         "target": _target(first.target),
         "contrast": None if first.contrast is None else _target(first.contrast),
         "predictions": [asdict(prediction) for prediction in first.predictions],
     }
+
+
+def _common_box(explanations: Sequence[Explanation]) -> list[int]:
+    """Of the mean of several maps, each in units of its largest value."""
+    import numpy as np
+
+    from cvtool.saliency.boxes import strongest_box
+
+    scaled = [each.map / (abs(each.map).max() or 1) for each in explanations]
+    return list(strongest_box(np.mean(scaled, axis=0)))
 
 
 def names_of(prediction: Prediction) -> tuple[str, ...]:

@@ -240,24 +240,8 @@ class SharedBatch(Shares):
 
     def _stop(self, error: BaseException, console: Console, kept: list[Any]) -> None:
         """All have to stop: the first process tells what is finished, unless all will be started again."""
-        parts, asked = self.parts, isinstance(error, (Interrupted, KeyboardInterrupt))
-        if not asked and not isinstance(error, FailedElsewhere):
-            failure = explain(error)
-            parts.fail(failure.message, failure.exit_code)
-        again = interrupts.was_terminated() if asked else restarts_left() > 0
-        with undisturbed():
-            parts.end()
-            kept.clear()
-            if not self.place.is_main:
-                if not asked:
-                    end_quietly()
-                hush()
-            elif again:
-                hush() if asked else None  # torchrun says why
-            else:
-                parts.wait(parts.others_ended, parts.others, GRACE_SECONDS)
-                self._tell(console, kept, None)
-                parts.remove()
+        kept.clear()
+        stop_together(self.parts, error, lambda: self._tell(console, kept, None))
 
     def _settle(self, message: str, exit_code: int) -> None:
         """torchrun takes the exit code for a reason to start all again: they shall find that there is nothing to do."""
@@ -333,6 +317,33 @@ def take_device(name: str, place: Launch) -> None:
         torch.cuda.set_device(device)
 
 
+def stop_together(parts: Parts, error: BaseException, conclude: Callable[[], object]) -> None:
+    """After an error all have to stop: the first process does what concludes the work, unless all start again.
+
+    Args:
+        parts: of this process.
+        error: what ended its work.
+        conclude: makes the best of what is finished; called when no other process works any more.
+    """
+    asked = isinstance(error, (Interrupted, KeyboardInterrupt))
+    if not asked and not isinstance(error, FailedElsewhere):
+        failure = explain(error)
+        parts.fail(failure.message, failure.exit_code)
+    again = interrupts.was_terminated() if asked else restarts_left() > 0
+    with _undisturbed():
+        parts.end()
+        if not parts.place.is_main:
+            if not asked:
+                end_quietly()
+            hush()
+        elif again:
+            hush() if asked else None  # torchrun says why
+        else:
+            parts.wait(parts.others_ended, parts.others, GRACE_SECONDS)
+            conclude()
+            parts.remove()
+
+
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM is how torchrun ends its processes: what is half written must not stay."""
@@ -349,7 +360,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def _undisturbed() -> Iterator[None]:
     """A second Ctrl-C, which torchrun passes on, does not keep us from telling what is done."""
     previous = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
