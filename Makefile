@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet
-.PHONY: help demo setup test lint docs reference constraints wheel bench tables clean
+.PHONY: help demo setup test mutants lint docs reference constraints wheel bench tables clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,6 +19,9 @@ setup: $(BIN)/python ## all that contributors need, the sources as they are
 
 test: $(BIN)/python ## the whole suite
 	$(PIP) '.[test]' && $(BIN)/python -m pytest
+
+mutants: $(BIN)/python ## faults in losses, metrics and attacks: how many the suite notices; hours
+	$(PIP) '.[mutants]' && $(BIN)/python tests/mutants.py build/mutants $(ARGS)
 
 lint: $(BIN)/python ## format, lint and types
 	$(PIP) '.[dev]' && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -4,8 +4,10 @@
     python benchmarks/caption.py features      # pictures a second: into an HDF5 file against the network alone
     python benchmarks/caption.py describe      # a folder, a cold start, and peak memory, by the command itself
     python benchmarks/caption.py quality --data flickr8k:DIR --runs NAME=RUN_DIR ...   # a table of trained captioners
+    python benchmarks/caption.py cells --data flickr8k:DIR --keep DIR   # trains one of each kind first: hours
 
 The first three need no data: captions are random with the lengths that people's have, pictures are the bundled ones.
+`cells` trains with the command's defaults but for the cell; DIR keeps the runs, and a second start goes on from there.
 """
 
 from __future__ import annotations
@@ -32,6 +34,13 @@ PHOTOS = ROOT / "assets" / "photos"
 RESULTS = ROOT / "benchmarks" / "results" / "caption.md"
 PICTURES, CAPTIONS, PLACES, CHANNELS, WORDS = 32, 5, 81, 1280, 2542
 SECONDS = 20.0
+CELLS = {
+    "rnn": ("--cell", "rnn", "--no-attention"),
+    "lstm": ("--no-attention",),
+    "gru": ("--cell", "gru", "--no-attention"),
+    "lstm with attention": (),
+}
+"""Options of each kind of captioner; attention is the default."""
 
 
 def machine() -> str:
@@ -234,15 +243,15 @@ def describe() -> list[str]:
     return [*lines, f"| peak memory | {peak:.2f} GB |"]
 
 
-def quality(data: str, runs: list[str]) -> list[str]:
-    """Metrics of trained captioners on a development split."""
+def quality(data: str, runs: list[str], features: Path | None = None) -> list[str]:
+    """Metrics of trained captioners on a development split; their features are in the runs, or in one file for all."""
     names = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider", "perplexity")
     lines = ["| captioner | read by | " + " | ".join(names) + " |", "| --- " * (len(names) + 2) + "|"]
     for name, folder in (run.split("=", 1) for run in runs):
         for way in (["--decode", "greedy"], ["--beam", "5"]):
             command = [sys.executable, "-m", "cvtool", "caption", "evaluate", "--data", data, "--split", "dev"]
-            kept = Path(folder) / "features.h5"
-            more = ["--features", str(kept)] if kept.exists() else []
+            kept = features or Path(folder) / "features.h5"
+            more = ["--features", str(kept)] if kept.exists() and folder != "bundled" else []
             checkpoint = [] if folder == "bundled" else ["--checkpoint", str(Path(folder) / "best.safetensors")]
             done = subprocess.run(
                 [*command, *checkpoint, *more, *way, "--json", "-q"], check=True, capture_output=True, text=True
@@ -253,15 +262,46 @@ def quality(data: str, runs: list[str]) -> list[str]:
     return lines
 
 
+def cells(data: str, keep: Path) -> list[str]:
+    """Train a captioner of each kind on the same features; what it took, and its metrics."""
+    keep.mkdir(parents=True, exist_ok=True)
+    features = keep / "features.h5"
+    command = [sys.executable, "-m", "cvtool", "caption"]
+    subprocess.run([*command, "features", "--data", data, "-o", str(features)], check=True)
+    lines = ["| trained | minutes | peak memory |", "| --- | ---: | ---: |"]
+    for name, options in CELLS.items():
+        run, cost = keep / name.replace(" ", "-"), keep / f"{name.replace(' ', '-')}.json"
+        if not cost.exists():
+            start, again = time.perf_counter(), ["--resume"] if run.exists() else []
+            train = [*command, "train", "--data", data, "--features", str(features), "-o", str(run), *options, *again]
+            process = subprocess.Popen(train)
+            _, status, used = os.wait4(process.pid, 0)
+            if status:
+                raise SystemExit(f"{name}: training ended with exit code {os.waitstatus_to_exitcode(status)}")
+            minutes, gigabytes = (time.perf_counter() - start) / 60, used.ru_maxrss / 1e6
+            cost.write_text(json.dumps({"minutes": minutes, "gigabytes": gigabytes, "resumed": bool(again)}), "utf-8")
+        took = json.loads(cost.read_text("utf-8"))
+        time_taken = "resumed" if took["resumed"] else f"{took['minutes']:.0f}"
+        lines.append(f"| {name} | {time_taken} | {took['gigabytes']:.1f} GB |")
+    runs = [f"{name}={keep / name.replace(' ', '-')}" for name in CELLS]
+    return [*lines, "", *quality(data, runs, features)]
+
+
 def main() -> None:
     """Measure one part and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["training", "features", "describe", "quality"])
-    parser.add_argument("--data", help="for quality")
+    parser.add_argument("part", choices=["training", "features", "describe", "quality", "cells"])
+    parser.add_argument("--data", help="for quality and cells")
     parser.add_argument("--runs", nargs="+", default=["bundled=bundled"], help="for quality")
+    parser.add_argument("--keep", type=Path, help="for cells")
     arguments = parser.parse_args()
+    needs = {"quality": ("data",), "cells": ("data", "keep")}.get(arguments.part, ())
+    if missing := [name for name in needs if getattr(arguments, name) is None]:
+        parser.error(f"{arguments.part} needs --{' and --'.join(missing)}")
     if arguments.part == "quality":
         lines = quality(arguments.data, arguments.runs)
+    elif arguments.part == "cells":
+        lines = cells(arguments.data, arguments.keep)
     else:
         lines = {"training": training, "features": features, "describe": describe}[arguments.part]()
     text = "\n".join([machine(), "", *lines])
