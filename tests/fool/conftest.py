@@ -77,6 +77,20 @@ def linear() -> Victim:
 
 
 @pytest.fixture(scope="session")
+def undecided() -> Callable[[np.ndarray], Victim]:
+    """For a picture (24, 24, 3): a network that all but sees another class in it."""
+
+    def make(pixels: np.ndarray) -> Victim:
+        network = Linear()
+        (first, second), (_, other) = network(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0].topk(2)
+        with torch.no_grad():
+            network.bias[other] += first - second - 1e-3
+        return as_victim(network, 6)
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def bumpy() -> Victim:
     return as_victim(Bumpy(), 6)
 

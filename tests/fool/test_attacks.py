@@ -145,6 +145,14 @@ def test_nothing_changes_outside_the_mask(bumpy, greys, method):
     assert result.success
 
 
+@pytest.mark.parametrize("method", [method for method, norm in SMALLEST if norm is Norm.l2])
+def test_a_picture_at_the_border_is_fooled_though_small_steps_round_to_nothing(undecided, greys, method):
+    (pixels,) = greys(1)
+    (result,) = fool([pixels], undecided(pixels), options(method, confidence=None, minimize=True))
+    assert result.success
+    assert result.l2 < 0.05
+
+
 def test_a_limit_is_used_to_the_full(bumpy, greys):
     """4/255 is within 4/255, whatever float32 makes of the difference."""
     for result in fool(greys(), bumpy, options(Method.fgsm, eps=4 / 255)):

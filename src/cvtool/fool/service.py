@@ -19,8 +19,9 @@ from cvtool.fool.attacks.patch import holding
 from cvtool.fool.goal import Goal, check_confidence
 from cvtool.fool.options import SURE, FoolOptions, Norm
 from cvtool.fool.problem import Best, Look, Opening, Problem, answer
-from cvtool.fool.registry import AttackSpec, Kind
+from cvtool.fool.registry import AttackSpec, Kind, Sees
 from cvtool.fool.results import FoolResult, Pixels, Sticker, View
+from cvtool.fool.rounding import step_over_rounding
 from cvtool.fool.survival import Wear
 from cvtool.models.cards import ModelCard
 from cvtool.models.folding import fold_batch_norm
@@ -183,6 +184,8 @@ class _Job:
             problem.ask(problem.x)  # perhaps nothing is to be done
         if not bool(problem.best.found.all()):
             self.spec.run(problem)
+            if self._takes_small_steps(problem.norm) and not bool(problem.best.found.all()):
+                step_over_rounding(problem)
         changed = [self._written(to_pixels(picture)) for picture in problem.best.picture]
         after = problem.best.logits if self._exact else self._classify([self._saved(pixels) for pixels in changed])
         before, after = before.cpu(), after.cpu()
@@ -191,6 +194,10 @@ class _Job:
             self._result(row, (originals[row], before[row]), (changed[row], after[row]), problem, seconds)
             for row in range(len(pictures))
         ]
+
+    def _takes_small_steps(self, norm: Norm) -> bool:
+        small = self.spec.kind is Kind.minimal and self.spec.sees is Sees.gradients and norm is not Norm.l0
+        return small and self.options.levels is not None
 
     def _written(self, pixels: Pixels) -> Pixels:
         """The original in the levels that its file can have."""
