@@ -179,6 +179,7 @@ def test_a_start_is_in_the_provenance(cvtool, here: Path) -> None:
         (["--layer", "bn1", "--direction", "way.txt"], ".npy"),
         (["--layer", "bn1", "--ensemble", "vgg19"], "--ensemble"),
         (["tabby", "--model", "vgg19"], "no classifier"),
+        (["tabby", "--method", "cs231m"], "cs231n"),
         (["tabby", "--method", "maco", "--init", "asset:cat"], "cannot start"),
         (["tabby", "--method", "maco", "--transparent"], "fourier"),
         (["tabby", "--spectrum", "asset:cat"], "maco"),
