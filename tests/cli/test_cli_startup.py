@@ -10,25 +10,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from parsing import COMMANDS
 
 import cvtool as package
 from cvtool.cli import caption, gan
 from cvtool.cli.main import app
 
-GROUP = typer.main.get_command(app)
-TOP = dict(GROUP.commands)
-
-
-def flattened(commands: dict[str, typer.core.TyperCommand], before: str = "") -> dict[str, typer.core.TyperCommand]:
-    """All commands by the words that call them, those of groups included."""
-    found = {}
-    for name, command in commands.items():
-        found[before + name] = command
-        found.update(flattened(getattr(command, "commands", {}), f"{before}{name} "))
-    return found
-
-
-COMMANDS = flattened(TOP)
+TOP = typer.main.get_command(app).commands
 MODULES = {
     before + name: f"cvtool.cli.{place.split(':')[0]}"
     for before, group in (("", app), ("caption ", caption.app), ("gan ", gan.app))
@@ -48,19 +36,23 @@ def test_the_commands() -> None:
 @pytest.mark.parametrize(
     "words", [[], *(name.split() for name in COMMANDS)], ids=lambda words: "-".join(words) or "cvtool"
 )
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
+def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
     program = f"""
-import sys
+import sys, time
 from cvtool.cli.main import run
 code = run({[*words, "--help"]!r})
-print("MODULES", *{{name.split(".")[0] for name in sys.modules}}, *sys.modules, file=sys.stderr)
+print(time.process_time(), *{{name.split(".")[0] for name in sys.modules}}, *sys.modules, file=sys.stderr)
 sys.exit(code)
 """
-    # How long it takes is for benchmarks/startup.py, alone on a machine, to say.
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Usage: cvtool")
-    modules = set(done.stderr.split())
+    for _ in range(3):  # what it costs, which the wall clock of a busy machine does not tell; the least is its own
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("Usage: cvtool")
+        seconds, *found = done.stderr.split()
+        if float(seconds) < 0.5:
+            break
+    assert float(seconds) < 0.5
+    modules = set(found)
     assert not HEAVY & modules
     if words and not hasattr(COMMANDS[" ".join(words)], "commands"):  # of all commands only the one that was asked for
         group = {MODULES[words[0]]} if words[0] in ("caption", "gan") else set()
