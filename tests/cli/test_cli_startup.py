@@ -23,6 +23,25 @@ MODULES = {
     for name, place in group.info.cls.places.items()  # type: ignore[union-attr]
 }
 HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "av", "h5py"}
+UNITS = {  # of lengths, times, shares, amounts of memory and counts that could be taken for another
+    **dict.fromkeys(("size", "sheet_size", "tile"), "pixels"),
+    **dict.fromkeys(("strength", "strengths"), "%"),
+    **dict.fromkeys(("noise", "patch_size", "dropout", "held_out", "photos", "fall", "scheduled", "top_p"), "[Ss]hare"),
+    "budget": r"Time .*\d[sm]\b",
+    "max_memory": "Memory .*GB",
+    "bits": "Bits per channel",
+    "style_scale": "factor",
+    "seed": "whole number",
+    "fps": r"Frames (per|of the animation a) second",
+    "eps": "in that norm",
+    "confidence": "Probability",
+    "epochs": "Passes",
+    "jobs": "Processes",
+    "beam": "Beginnings",
+    "longest": "Words",
+    "limit": "pictures|Pictures",
+    "every": "Steps",
+}
 
 
 def test_the_commands() -> None:
@@ -93,20 +112,12 @@ def test_every_option_says_its_default(command: str, option: typer.core.TyperOpt
 
 
 @pytest.mark.parametrize(
-    ("option", "unit"),
-    [
-        ("size", "pixels"),
-        ("strength", "%"),
-        ("budget", "seconds"),
-        ("steps", "steps"),
-        ("bits", "Bits per channel"),
-        ("style_scale", "factor"),
-        ("seed", "whole number"),
-    ],
+    ("command", "option"),
+    [(name, p.name) for name, command in COMMANDS.items() for p in command.params if p.name in UNITS],
 )
-def test_options_with_a_quantity_say_its_unit(option: str, unit: str) -> None:
-    parameter = next(p for p in COMMANDS["stylize"].params if p.name == option)
-    assert unit in parameter.help
+def test_options_with_a_quantity_say_its_unit(command: str, option: str) -> None:
+    parameter = next(p for p in COMMANDS[command].params if p.name == option)
+    assert re.search(UNITS[option], parameter.help)
 
 
 def test_version(cvtool) -> None:
