@@ -225,8 +225,8 @@ def test_evaluate(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_what_promises_completeness_tells_of_it(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 2)
-    monkeypatch.setattr("cvtool.cli.saliency.DEFAULTS", SaliencyOptions(most_steps=8))
-    words = ("--method", "integrated-gradients,grad-cam", "--steps", 8, "--evaluate", "--json")
+    monkeypatch.setattr("cvtool.cli.saliency.DEFAULTS", SaliencyOptions(most_steps=4))
+    words = ("--method", "integrated-gradients,grad-cam", "--steps", 4, "--evaluate", "--json")
     gradients, cam = lines(cvtool("saliency", "tabby.png", *words))
     assert 0 <= gradients["completeness_error"] < 1
     assert "completeness_error" not in cam
