@@ -514,7 +514,12 @@ def test_ways_of_reading_out_that_are_the_same(cvtool, shelf: Path, here: Path) 
     """Of a picture of no colour it learned, so that there is something to choose."""
     save("grey.png", (120, 120, 110))
     words = ("caption", "describe", "grey.png", "--checkpoint", shelf / "run/best.safetensors", "--json")
-    ways = ("--decode greedy", "--beam 1", "--decode sample --top-p 0", "--decode sample --temperature 5")
+    ways = (
+        "--decode greedy",
+        "--beam 1",
+        "--decode sample --temperature 5 --top-p 0",
+        "--decode sample --temperature 5",
+    )
     greedy, narrow, sure, drawn = (objects(cvtool(*words, *way.split()))[0] for way in ways)
     assert greedy["tokens"] == narrow["tokens"]
     assert greedy["caption"] == sure["caption"] != drawn["caption"]
