@@ -1,8 +1,9 @@
-"""What all tests share: one thread for torch, the data that cannot be shipped, and skipping without a GPU."""
+"""What all tests share: one thread for torch, data that cannot be shipped, no network, skipping without a GPU."""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data in {folder}; set CVTOOL_SHARED_DATA")
     return folder
+
+
+@pytest.fixture
+def dialled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Whom anything here tries to reach by network, in vain."""
+    tried: list[object] = []
+
+    def refuse(*what: object, **_: object) -> None:
+        tried.append(what)
+        raise OSError("Network is unreachable")
+
+    for owner, name in ((socket, "getaddrinfo"), (socket, "create_connection"), (socket.socket, "connect")):
+        monkeypatch.setattr(owner, name, refuse)
+    return tried
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

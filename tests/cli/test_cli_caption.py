@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import piped
+from helpers import piped, save
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -22,6 +23,7 @@ from cvtool.bundled import asset_folder
 from cvtool.caption.checkpoint import BUNDLED, read_checkpoint
 from cvtool.caption.features import read_features
 from cvtool.caption.training import Trainer
+from cvtool.provenance import read_provenance
 
 COMMON = {"command", "input", "output", "model", "device", "seed", "seconds", "version"}
 METRICS = {"bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"}
@@ -505,6 +507,41 @@ def test_where_it_looked(cvtool, shelf: Path, here: Path) -> None:
     assert "caption describe" in told.out
     shown = cvtool(*words, "--attention", "-")
     assert (shown.code, "PNG" in shown.out[:8]) == (0, True)
+
+
+def test_the_line_in_a_sheet_makes_it_again(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(here / "red.png", "red")
+    words = ("--checkpoint", shelf / "run/best.safetensors", "--decode", "sample", "--temperature", 2, "--seed", 4)
+    assert cvtool("caption", "describe", "red.png", *words, "--attention", "look.png").code == 0
+    line = shlex.split(read_provenance("look.png").command_line)
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert cvtool(*line[1:], "--attention", "again.png").code == 0
+    with Image.open("../look.png") as sheet, Image.open("again.png") as again:
+        assert np.array_equal(np.asarray(sheet), np.asarray(again))
+
+
+def test_what_is_transparent_is_white(cvtool, shelf: Path, here: Path) -> None:
+    save("clear.png", (40, 10, 10, 0))
+    save("white.png", (255, 255, 255))
+    words = ("caption", "describe", "clear.png", "white.png", "--checkpoint", shelf / "run/best.safetensors", "--json")
+    clear, white = objects(cvtool(*words))
+    assert clear["candidates"] == white["candidates"]
+
+
+def test_ways_of_reading_out_that_are_the_same(cvtool, shelf: Path, here: Path) -> None:
+    """Of a picture of no colour it learned, so that there is something to choose."""
+    save("grey.png", (120, 120, 110))
+    words = ("caption", "describe", "grey.png", "--checkpoint", shelf / "run/best.safetensors", "--json")
+    ways = (
+        "--decode greedy",
+        "--beam 1",
+        "--decode sample --temperature 5 --top-p 0",
+        "--decode sample --temperature 5",
+    )
+    greedy, narrow, sure, drawn = (objects(cvtool(*words, *way.split()))[0] for way in ways)
+    assert greedy["tokens"] == narrow["tokens"]
+    assert greedy["caption"] == sure["caption"] != drawn["caption"]
 
 
 def test_several_pictures_one_of_them_bad(cvtool, shelf: Path, here: Path) -> None:

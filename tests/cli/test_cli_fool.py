@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import save
 from PIL import Image
 
 from cvtool.bundled import find_asset
@@ -81,6 +82,29 @@ def test_json(cvtool, photo: Path) -> None:
     assert len(found["original"]["predictions"]) == 2
     assert found["adversarial"]["margin"] > 0 > found["original"]["margin"]
     assert 0.8 < found["ssim"] < 1
+
+
+def test_json_tells_of_the_file(cvtool, photo: Path) -> None:
+    (found,) = lines(cvtool("fool", "tabby.png", "--untargeted", "--method", "fgsm", "--eps", "4/255", "--json"))
+    chances = {name: seen_in(Path(found[file])) for name, file in (("original", "input"), ("adversarial", "output"))}
+    for name, seen in chances.items():
+        first = found[name]["predictions"][0]
+        assert (first["index"], first["probability"]) == (seen.argmax(), pytest.approx(seen.max(), abs=1e-4))
+    before, after = (np.asarray(Image.open(found[name])) / 255 for name in ("input", "output"))
+    change = after - before
+    assert found["linf"] == pytest.approx(np.abs(change).max(), abs=1e-6)
+    assert found["linf"] == pytest.approx(4 / 255, abs=1e-6)
+    assert found["l2"] == pytest.approx(np.sqrt(np.square(change).sum()), rel=1e-5)
+    assert found["l0"] == np.any(change != 0, axis=2).sum()
+
+
+def test_what_is_transparent_is_white(cvtool, here: Path) -> None:
+    save("clear.png", (40, 10, 10, 0))
+    save("white.png", (255, 255, 255))
+    words = ("--untargeted", "--method", "fgsm", "--eps", "1/255", "--json")
+    (clear,), (white,) = (lines(cvtool("fool", f"{name}.png", *words)) for name in ("clear", "white"))
+    assert clear["original"] == white["original"]
+    assert np.array_equal(*(np.asarray(Image.open(each["output"]).convert("RGB")) for each in (clear, white)))
 
 
 def test_methods_norms_and_a_table(cvtool, photos: Path) -> None:

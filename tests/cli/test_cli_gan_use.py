@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import save
 from PIL import Image
 
 import cvtool.cli.gan_generator as shared
@@ -76,6 +77,12 @@ def test_a_grid(cvtool, here: Path, grey: Path) -> None:
         row, column = divmod(number, 3)
         cell = sheet[top + row * 36 : top + row * 36 + 32, 4 + column * 36 : 4 + column * 36 + 32]
         assert np.array_equal(cell, picture.repeat(3, 2).repeat(2, 0).repeat(2, 1))
+
+
+def test_stdout(cvtool, here: Path, grey: Path) -> None:
+    done = cvtool("gan", "sample", "--checkpoint", grey, "-n", 2, "-o", "-")
+    assert (done.code, "PNG" in done.out[:8]) == (0, True)
+    assert list(here.iterdir()) == []
 
 
 def test_classes_fill_whole_rows(cvtool, here: Path, grey: Path, plain: Path) -> None:
@@ -180,6 +187,19 @@ def test_there_and_back(cvtool, here: Path, grey: Path) -> None:
     both = np.load("noise.npy").repeat(2, 0)
     np.save("two.npy", both[:, :8])
     assert cvtool("gan", "interpolate", "--checkpoint", grey, "--latent", "two.npy", "-o", "w.png").code == 0
+
+
+def test_the_line_in_what_was_found_finds_it_again(
+    cvtool, here: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("a.png", size=(20, 12))
+    words = ("--checkpoint", plain, "--steps", 3, "--starts", 2, "--seed", 4)
+    assert cvtool("gan", "invert", "a.png", *words).code == 0
+    line = shlex.split(read_provenance("a-inverted.png").command_line)
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert cvtool(*line[1:]).code == 0
+    assert np.array_equal(pixels_of("a-inverted.png"), pixels_of("../a-inverted.png"))
 
 
 def test_several_pictures_are_inverted(cvtool, here: Path, plain: Path) -> None:

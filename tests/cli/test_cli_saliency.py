@@ -14,14 +14,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
+from helpers import save
 from PIL import Image
+from safetensors.torch import save_file
 
 from cvtool.bundled import find_asset
 from cvtool.errors import UsageError
 from cvtool.images import read_picture
+from cvtool.models.loader import load
 from cvtool.provenance import read_provenance
 from cvtool.saliency.methods import METHODS
-from cvtool.saliency.options import Method
+from cvtool.saliency.options import Method, SaliencyOptions
 
 
 @pytest.fixture
@@ -50,9 +54,10 @@ def lines(outcome) -> list[dict]:
     return [json.loads(line) for line in outcome.out.splitlines()]
 
 
-def test_a_picture(cvtool, photo: Path, here: Path) -> None:
+def test_a_picture(cvtool, photo: Path, here: Path, dialled: list[object]) -> None:
     done = cvtool("saliency", "tabby.png")
     assert (done.code, done.out) == (0, "")
+    assert dialled == []
     assert sorted(p.name for p in here.iterdir()) == ["tabby-saliency-gradient.png", "tabby.png"]
     assert "gradient" in done.err
 
@@ -68,6 +73,30 @@ def test_json(cvtool, photo: Path) -> None:
     x0, y0, x1, y1 = found["box"]
     assert 0 <= x0 < x1 <= 120
     assert 0 <= y0 < y1 <= 80
+
+
+def test_the_box_lies_where_the_map_is_strongest(cvtool, photo: Path) -> None:
+    """A small cat on grey, right of the middle and low: in pixels of the whole picture, x before y."""
+    canvas = Image.new("RGB", (300, 150), (128, 128, 128))
+    with Image.open(photo) as picture:
+        canvas.paste(picture.resize((60, 40)), (210, 100))
+    canvas.save("far.png")
+    words = ("--method", "grad-cam", "--target", "tabby", "--raw", "m.npy", "-o", "x.png", "--json")
+    (found,) = lines(cvtool("saliency", "far.png", *words))
+    x0, y0, x1, y1 = found["box"]
+    row, column = np.unravel_index(np.load("m.npy").argmax(), (150, 300))
+    assert (x0 <= column < x1, y0 <= row < y1) == (True, True)
+    assert (x0 < 240 < x1, y0 < 120 < y1) == (True, True)
+    assert (x1 - x0) * (y1 - y0) < 300 * 150 / 3
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_weights_of_ones_own(cvtool, photo: Path, suffix: str) -> None:
+    state = dict(load("efficientnet-lite0").module.state_dict())
+    state["classifier.bias"] = state["classifier.bias"] + 100 * torch.nn.functional.one_hot(torch.tensor(5), 1000)
+    {"safetensors": save_file, "pth": torch.save}[suffix](state, f"w.{suffix}")
+    (found,) = lines(cvtool("saliency", "tabby.png", "--weights", f"w.{suffix}", "--json"))
+    assert found["target"]["index"] == 5
 
 
 @pytest.mark.parametrize("target", ["282", "tiger cat", "n02123159", "tiger-cat"])
@@ -166,6 +195,18 @@ def test_after_an_interrupt_what_is_done_is_written(
     assert told == ["gradient", "grad-cam"]
 
 
+def test_all_is_one_result(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_only(monkeypatch, Method.gradient, Method.grad_cam)
+    done = cvtool("saliency", "tabby.png", "--method", "all", "--json")
+    (found,) = lines(done)
+    assert (done.code, found["method"], found["output"]) == (0, "all", "tabby-saliency-all.png")
+    assert {"target", "predictions", "box"} <= found.keys()
+    assert [each["method"] for each in found["methods"]] == ["gradient", "grad-cam"]
+    assert read_provenance("tabby-saliency-all.png").command == "saliency"
+    sheet = read_picture("tabby-saliency-all.png").pixels
+    assert sheet.shape[1] > 3 * 120  # the picture and two maps
+
+
 def test_an_interrupt_before_anything_is_done(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, Method.gradient, replace(METHODS[Method.gradient], explain=press))
     done = cvtool("saliency", "tabby.png", "--method", "all")
@@ -181,6 +222,16 @@ def test_evaluate(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 <= found["insertion_auc"] <= 1
     assert found["completeness_error"] < 0.05
     assert isinstance(found["verdict"], str)
+
+
+def test_only_what_promises_completeness_tells_of_it(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 2)
+    monkeypatch.setattr("cvtool.cli.saliency.DEFAULTS", SaliencyOptions(most_steps=4))
+    words = ("--method", "integrated-gradients,grad-cam", "--steps", 4, "--evaluate", "--json")
+    gradients, cam = lines(cvtool("saliency", "tabby.png", *words))
+    assert 0 <= gradients["completeness_error"] < 1
+    assert "completeness_error" not in cam
+    assert {"insertion_auc", "deletion_auc"} <= cam.keys()
 
 
 def test_a_ranking_over_a_folder(cvtool, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +343,12 @@ def test_pipes(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch, both: bool)
         assert found["output"] == "stdin-saliency-gradient.png"
 
 
+def test_stdout(cvtool, photo: Path, here: Path) -> None:
+    done = cvtool("saliency", "tabby.png", "-o", "-")
+    assert (done.code, "PNG" in done.out[:8]) == (0, True)
+    assert [path.name for path in here.iterdir()] == ["tabby.png"]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -333,6 +390,14 @@ def test_kinds_of_pictures(cvtool, photo: Path, mode: str) -> None:
     with Image.open(photo) as picture:
         picture.convert(mode).save(f"kind.{suffix}")
     assert cvtool("saliency", f"kind.{suffix}", "-o", "map.png").code == 0
+
+
+def test_what_is_transparent_is_white(cvtool, here: Path) -> None:
+    save("clear.png", (40, 10, 10, 0))
+    save("white.png", (255, 255, 255))
+    for name in ("clear", "white"):
+        assert cvtool("saliency", f"{name}.png", "--raw", f"{name}.npy").code == 0
+    np.testing.assert_array_equal(np.load("clear.npy"), np.load("white.npy"))
 
 
 def test_a_baseline_from_a_file(cvtool, photo: Path) -> None:

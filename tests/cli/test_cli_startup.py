@@ -10,31 +10,38 @@ from pathlib import Path
 
 import pytest
 import typer
+from parsing import COMMANDS
 
 import cvtool as package
 from cvtool.cli import caption, gan
 from cvtool.cli.main import app
 
-GROUP = typer.main.get_command(app)
-TOP = dict(GROUP.commands)
-
-
-def flattened(commands: dict[str, typer.core.TyperCommand], before: str = "") -> dict[str, typer.core.TyperCommand]:
-    """All commands by the words that call them, those of groups included."""
-    found = {}
-    for name, command in commands.items():
-        found[before + name] = command
-        found.update(flattened(getattr(command, "commands", {}), f"{before}{name} "))
-    return found
-
-
-COMMANDS = flattened(TOP)
+TOP = typer.main.get_command(app).commands
 MODULES = {
     before + name: f"cvtool.cli.{place.split(':')[0]}"
     for before, group in (("", app), ("caption ", caption.app), ("gan ", gan.app))
     for name, place in group.info.cls.places.items()  # type: ignore[union-attr]
 }
 HEAVY = {"torch", "torchvision", "timm", "numpy", "PIL", "av", "h5py"}
+UNITS = {  # of lengths, times, shares, amounts of memory and counts that could be taken for another
+    **dict.fromkeys(("size", "sheet_size", "tile"), "pixels"),
+    **dict.fromkeys(("strength", "strengths"), "%"),
+    **dict.fromkeys(("noise", "patch_size", "dropout", "held_out", "photos", "fall", "scheduled", "top_p"), "[Ss]hare"),
+    "budget": r"Time .*\d[sm]\b",
+    "max_memory": "Memory .*GB",
+    "bits": "Bits per channel",
+    "style_scale": "factor",
+    "seed": "whole number",
+    "fps": r"Frames (per|of the animation a) second",
+    "eps": "in that norm",
+    "confidence": "Probability",
+    "epochs": "Passes",
+    "jobs": "Processes",
+    "beam": "Beginnings",
+    "longest": "Words",
+    "limit": "pictures|Pictures",
+    "every": "Steps",
+}
 
 
 def test_the_commands() -> None:
@@ -48,19 +55,23 @@ def test_the_commands() -> None:
 @pytest.mark.parametrize(
     "words", [[], *(name.split() for name in COMMANDS)], ids=lambda words: "-".join(words) or "cvtool"
 )
-def test_help_imports_nothing_heavy(words: list[str]) -> None:
+def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
     program = f"""
-import sys
+import sys, time
 from cvtool.cli.main import run
 code = run({[*words, "--help"]!r})
-print("MODULES", *{{name.split(".")[0] for name in sys.modules}}, *sys.modules, file=sys.stderr)
+print(time.process_time(), *{{name.split(".")[0] for name in sys.modules}}, *sys.modules, file=sys.stderr)
 sys.exit(code)
 """
-    # How long it takes is for benchmarks/startup.py, alone on a machine, to say.
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Usage: cvtool")
-    modules = set(done.stderr.split())
+    for _ in range(3):  # what it costs, which the wall clock of a busy machine does not tell; the least is its own
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("Usage: cvtool")
+        seconds, *found = done.stderr.split()
+        if float(seconds) < 0.5:
+            break
+    assert float(seconds) < 0.5
+    modules = set(found)
     assert not HEAVY & modules
     if words and not hasattr(COMMANDS[" ".join(words)], "commands"):  # of all commands only the one that was asked for
         group = {MODULES[words[0]]} if words[0] in ("caption", "gan") else set()
@@ -101,20 +112,12 @@ def test_every_option_says_its_default(command: str, option: typer.core.TyperOpt
 
 
 @pytest.mark.parametrize(
-    ("option", "unit"),
-    [
-        ("size", "pixels"),
-        ("strength", "%"),
-        ("budget", "seconds"),
-        ("steps", "steps"),
-        ("bits", "Bits per channel"),
-        ("style_scale", "factor"),
-        ("seed", "whole number"),
-    ],
+    ("command", "option"),
+    [(name, p.name) for name, command in COMMANDS.items() for p in command.params if p.name in UNITS],
 )
-def test_options_with_a_quantity_say_its_unit(option: str, unit: str) -> None:
-    parameter = next(p for p in COMMANDS["stylize"].params if p.name == option)
-    assert unit in parameter.help
+def test_options_with_a_quantity_say_its_unit(command: str, option: str) -> None:
+    parameter = next(p for p in COMMANDS[command].params if p.name == option)
+    assert re.search(UNITS[option], parameter.help)
 
 
 def test_version(cvtool) -> None:

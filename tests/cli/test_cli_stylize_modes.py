@@ -66,6 +66,12 @@ def test_masks_and_limits_reach_the_painter(cvtool, painter) -> None:
     assert (call["options"].tile, call["options"].max_memory) == (256, 2 * 10**9)
 
 
+@pytest.mark.parametrize(("word", "tile"), [("auto", None), ("off", 0)])
+def test_tiles_by_word(cvtool, painter, word: str, tile: int | None) -> None:
+    assert cvtool("stylize", "cat.png", "wave.png", "--tile", word).code == 0
+    assert painter.calls[0]["options"].tile == tile
+
+
 def test_with_several_styles_each_mask_has_its_own(cvtool, painter) -> None:
     mask("m.png")
     words = ["cat.png", "wave.png", "cat.png", "--mask", "m.png=all", "--mask", "m.png=cat.png"]

@@ -163,6 +163,22 @@ def test_a_start_is_in_the_provenance(cvtool, here: Path) -> None:
     assert str(here / "sky.png") in found.command_line
 
 
+def test_a_start_that_is_transparent_is_white(cvtool, here: Path) -> None:
+    save(here / "clear.png", (40, 10, 10, 0), (48, 48))
+    save(here / "white.png", (255, 255, 255), (48, 48))
+    for name in ("clear", "white"):
+        words = ("--init", f"{name}.png", "--steps", 1, "-o", f"from-{name}.png")
+        assert cvtool("visualize-class", "tabby", *TINY, *words).code == 0
+    clear, white = (read_picture(f"from-{name}.png").pixels for name in ("clear", "white"))
+    np.testing.assert_array_equal(clear, white)
+
+
+def test_stdout(cvtool, here: Path) -> None:
+    done = cvtool("visualize-class", "tabby", *TINY, "--steps", 1, "-o", "-")
+    assert (done.code, "PNG" in done.out[:8]) == (0, True)
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -179,6 +195,7 @@ def test_a_start_is_in_the_provenance(cvtool, here: Path) -> None:
         (["--layer", "bn1", "--direction", "way.txt"], ".npy"),
         (["--layer", "bn1", "--ensemble", "vgg19"], "--ensemble"),
         (["tabby", "--model", "vgg19"], "no classifier"),
+        (["tabby", "--method", "cs231m"], "cs231n"),
         (["tabby", "--method", "maco", "--init", "asset:cat"], "cannot start"),
         (["tabby", "--method", "maco", "--transparent"], "fourier"),
         (["tabby", "--spectrum", "asset:cat"], "maco"),

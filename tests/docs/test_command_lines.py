@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import typer
 from fences import blocks, command_lines, inline
+from parsing import parse
 
 from cvtool.cli.failures import TYPER_ERROR
-from cvtool.cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -20,20 +19,6 @@ LINES = [
     for block in blocks(page, "sh", "make", "bash") + (inline(page) if page == FIGURES else [])
     for words in command_lines(block)
 ]
-
-
-def parse(words: list[str]) -> None:
-    """Go through the groups to the command, and let it read its options; nothing is carried out."""
-    command = typer.main.get_command(app)
-    name = "cvtool"
-    while hasattr(command, "commands") and words:
-        head = " ".join(words[:2]) if " ".join(words[:2]) in command.commands else words[0]
-        if head.startswith("-"):
-            break
-        command.resolve_command(typer.Context(command), list(words))  # complains of what there is not
-        words = words[len(head.split()) :]
-        command, name = command.commands[head], head
-    command.make_context(name, list(words))
 
 
 @pytest.mark.parametrize("words", LINES)

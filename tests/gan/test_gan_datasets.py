@@ -322,6 +322,19 @@ class TestFashionMnist:
         np.testing.assert_array_equal(np.bincount(found.labels), [1000] * 10)  # type: ignore[arg-type]
         assert found.pixels.mean() / 255 == pytest.approx(0.2868, abs=1e-4)  # as published for this split
 
+    def test_debians_files_come_first(
+        self, tmp_path: Path, read: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fashion, "DEBIAN", tmp_path / "debian")
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+        pixels = TestIdx().write(fashion.DEBIAN, packed=True)
+        other = tmp_path / "torch" / fashion.TORCHVISION
+        other.mkdir(parents=True)
+        (other / "train-images-idx3-ubyte").write_bytes(idx(255 - pixels[..., 0]))
+        found = read("fashion-mnist")
+        np.testing.assert_array_equal(found.pixels, pixels)
+        assert (found.name, found.classes) == ("fashion-mnist", ("T-shirt", "trouser", "dress"))
+
     def test_torchvisions_files(
         self, tmp_path: Path, read: Callable[..., Pictures], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -14,7 +14,7 @@ from cvtool.hooks import features
 from cvtool.models import packages
 from cvtool.models.cards import CARDS, DEFAULT_MODEL
 from cvtool.models.imagenet import classes
-from cvtool.models.loader import Model
+from cvtool.models.loader import Model, load
 from cvtool.models.sources.bundled import load_bundled
 from cvtool.models.sources.local_file import sha256_of
 
@@ -132,6 +132,12 @@ def test_published_files_are_the_cards_files(bundled: Bundled) -> None:
         assert path is not None
         assert bundled(name).fingerprint == sha256_of(path)[:12] == card.sha256[:12]
         assert path.stat().st_size / 1e6 == pytest.approx(card.size_mb, abs=0.06)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_network_is_left_alone(name: str, dialled: list[object]) -> None:
+    load(name)
+    assert dialled == []
 
 
 def test_a_file_that_was_exchanged_is_refused() -> None:

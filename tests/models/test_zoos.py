@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import save
 from safetensors.torch import save_file
 
+from cvtool.cli.main import run
 from cvtool.errors import BadInputError, UnknownNameError, WeightsUnavailableError
 from cvtool.models.loader import load
 from cvtool.models.sources import fetching
@@ -48,6 +50,16 @@ def test_without_network_the_answer_is_quick_and_names_file_and_option(
     assert str(caches) in message
     assert "\n" not in message
     assert caught.value.exit_code == 4
+
+
+@pytest.mark.usefixtures("no_network")
+def test_the_command_line_ends_with_a_code_of_its_own(caches: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["saliency", str(save(caches / "cat.png")), "--model", "squeezenet1_1"]) == 4
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("cvtool: error: ")
+    assert str(caches / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth") in err
+    assert "--weights" in err
 
 
 @pytest.mark.usefixtures("no_network")

@@ -151,6 +151,31 @@ def test_weights_mean_proportions(model):
     np.testing.assert_array_equal(one.pixels, two.pixels)
 
 
+def test_a_larger_style_scale_paints_coarser(model):
+    """On a plain content: the mean spatial frequency, weighted by power, in cycles per pixel."""
+
+    def frequency(scale):
+        options = replace(QUICK, steps=(30,), strength=100, style_scale=scale)
+        grey = painted(model, options, np.full((64, 64, 3), 0.5, np.float32), (stripes(64, 64, 12),)).pixels.mean(2)
+        power = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
+        across = np.fft.fftfreq(64)
+        return (power * np.hypot(across[:, None], across)).sum() / power.sum()
+
+    fine, plain, coarse = (frequency(scale) for scale in (0.5, 1, 2))
+    assert coarse < plain < fine
+    assert coarse < 0.85 * fine
+
+
+def test_more_weight_of_smoothness_gives_a_smoother_picture(model):
+    def variation(weight):
+        pixels = painted(model, replace(QUICK, tv=weight)).pixels
+        return np.abs(np.diff(pixels, axis=0)).mean() + np.abs(np.diff(pixels, axis=1)).mean()
+
+    rough, some, much = (variation(weight) for weight in (0, 5, 50))
+    assert much < some < rough
+    assert much < 0.6 * rough
+
+
 def test_luminance_keeps_the_content_chroma(model):
     result = painted(model, replace(QUICK, preserve_colors=Colors.luminance)).pixels
 
