@@ -55,23 +55,19 @@ def test_the_commands() -> None:
 @pytest.mark.parametrize(
     "words", [[], *(name.split() for name in COMMANDS)], ids=lambda words: "-".join(words) or "cvtool"
 )
-def test_help_is_quick_and_imports_nothing_heavy(words: list[str]) -> None:
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
     program = f"""
-import sys, time
+import sys
 from cvtool.cli.main import run
 code = run({[*words, "--help"]!r})
-print(time.process_time(), *{{name.split(".")[0] for name in sys.modules}}, *sys.modules, file=sys.stderr)
+print("MODULES", *{{name.split(".")[0] for name in sys.modules}}, *sys.modules, file=sys.stderr)
 sys.exit(code)
 """
-    for _ in range(3):  # what it costs, which the wall clock of a busy machine does not tell; the least is its own
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("Usage: cvtool")
-        seconds, *found = done.stderr.split()
-        if float(seconds) < 0.5:
-            break
-    assert float(seconds) < 0.5
-    modules = set(found)
+    # How long it takes is for benchmarks/startup.py, alone on a machine, to say.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Usage: cvtool")
+    modules = set(done.stderr.split())
     assert not HEAVY & modules
     if words and not hasattr(COMMANDS[" ".join(words)], "commands"):  # of all commands only the one that was asked for
         group = {MODULES[words[0]]} if words[0] in ("caption", "gan") else set()
