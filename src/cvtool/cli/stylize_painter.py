@@ -355,7 +355,6 @@ class Painter:
             stopped_by=result.stopped_by,
             peak_memory_mb=None if memory is None else round(memory, 1),
         )
-        self.console.detail(f"{seconds:.1f} s, peak memory {memory or float('nan'):.0f} MB")
         if result.stopped_by == "interrupt":
             raise Interrupted(f"stopped after {result.steps} steps; the picture so far is in '{destination.name}'.")
         work = f"{result.steps} steps" if self.instant is None else "one pass"
