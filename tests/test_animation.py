@@ -14,7 +14,8 @@ from PIL import Image, ImageSequence
 
 from cvtool import animation
 from cvtool.animation import animation_format, write_animation
-from cvtool.errors import CvtoolError, UsageError
+from cvtool.errors import BadInputError, CvtoolError, UsageError
+from cvtool.provenance import Provenance, read_provenance
 
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128), (200, 30, 90)]
 
@@ -124,6 +125,19 @@ class TestEveryFormat:
         for name in "ab":
             write_animation(tmp_path / f"{name}{suffix}", noise, hold=0.2)
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+    @pytest.mark.parametrize("count", [1, 5])
+    def test_what_made_it_is_kept(self, tmp_path: Path, suffix: str, count: int) -> None:
+        made = Provenance("stylize", "1", "cvtool stylize 'a b.png'", {"names": ["x" * 300, "猫"]}, seed=3)
+        frames, path = flat_frames()[:count], tmp_path / f"a{suffix}"
+        write_animation(path, frames, note=made.to_json())
+        assert read_provenance(path) == made
+        first = path.read_bytes()
+        write_animation(path, frames, note=made.to_json())
+        assert path.read_bytes() == first
+        write_animation(path, frames)
+        with pytest.raises(BadInputError, match=r"no provenance|neither a picture"):
+            read_provenance(path)
 
     def test_one_frame_is_enough(self, tmp_path: Path, suffix: str) -> None:
         write_animation(tmp_path / f"a{suffix}", flat_frames()[:1])

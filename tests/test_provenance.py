@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 from safetensors.numpy import save_file
 
+from cvtool.codecs import notes
 from cvtool.errors import BadInputError
 from cvtool.images import encode_picture, note_fits
 from cvtool.provenance import Provenance, environment, read_provenance
@@ -76,6 +77,14 @@ def test_jpeg_takes_notes_up_to_its_limit() -> None:
     fits = max(length for length in range(65_400, 65_600) if note_fits("x" * length, "jpg"))
     image = Image.open(io.BytesIO(encode_picture(pixels(), "jpg", note="x" * fits)))
     assert len(image.getexif().get_ifd(0x8769)[0x9286]) == fits + 8
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "tiff"])
+def test_no_note_is_longer_than_readers_take(format: str) -> None:
+    longest = "x" * notes.MAX_NOTE
+    assert notes.read_note(encode_picture(pixels(), format, note=longest)) == longest
+    assert not note_fits(longest + "x", format)
+    assert notes.read_note(encode_picture(pixels(), format, note=longest + "x")) is None
 
 
 def test_png_text_is_an_uncompressed_utf8_chunk() -> None:

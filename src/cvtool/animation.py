@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from cvtool.codecs import notes
 from cvtool.errors import UsageError
 from cvtool.files import shown, write_atomically
 
@@ -46,7 +48,9 @@ def animation_format(path: str | Path) -> str:
         raise UsageError(f"{what} of '{shown(path)}' names an animation. Use one of {known}.") from None
 
 
-def write_animation(path: str | Path, frames: Sequence[NDArray[Any]], fps: float = 12, hold: float = 1.5) -> None:
+def write_animation(
+    path: str | Path, frames: Sequence[NDArray[Any]], fps: float = 12, hold: float = 1.5, *, note: str = ""
+) -> None:
     """Write `frames` as an animation that loops (GIF, WebP) or plays once (MP4), whole or not at all.
 
     Args:
@@ -55,18 +59,22 @@ def write_animation(path: str | Path, frames: Sequence[NDArray[Any]], fps: float
             odd sizes, which its colours cannot have.
         fps: frames per second. GIF shows at most 50 of them: faster ones become slower.
         hold: seconds the last frame stays.
+        note: what made it, kept as the comment of a GIF or an MP4 and as a WebP's EXIF, as in pictures and clips.
 
     Raises:
         UsageError: unknown suffix, no frames, frames of several sizes or too large, a rate that is not positive.
         CvtoolError: the file cannot be written.
     """
-    write_atomically(path, encode_animation(frames, animation_format(path), fps, hold))
+    write_atomically(path, encode_animation(frames, animation_format(path), fps, hold, note=note))
 
 
-def encode_animation(frames: Sequence[NDArray[Any]], format: str, fps: float = 12, hold: float = 1.5) -> bytes:
+def encode_animation(
+    frames: Sequence[NDArray[Any]], format: str, fps: float = 12, hold: float = 1.5, *, note: str = ""
+) -> bytes:
     """The bytes that `write_animation` writes; `format` is ``gif``, ``webp`` or ``mp4``."""
     levels = _checked(frames, format, fps, hold)
-    return _encode_mp4(levels, fps, hold) if format == "mp4" else _encode_pillow(levels, format, fps, hold)
+    encode = _encode_mp4 if format == "mp4" else partial(_encode_pillow, format=format)
+    return encode(levels, fps=fps, hold=hold, note=note)
 
 
 def _checked(frames: Sequence[NDArray[Any]], format: str, fps: float, hold: float) -> list[NDArray[np.uint8]]:
@@ -96,7 +104,7 @@ def _levels(frame: NDArray[Any]) -> NDArray[np.uint8]:
     return levels
 
 
-def _encode_pillow(levels: list[NDArray[np.uint8]], format: str, fps: float, hold: float) -> bytes:
+def _encode_pillow(levels: list[NDArray[np.uint8]], format: str, fps: float, hold: float, note: str) -> bytes:
     tick, shortest = (GIF_TICK, GIF_SHORTEST) if format == "gif" else (WEBP_TICK, 1)
     images = [Image.fromarray(frame) for frame in levels]
     if format == "gif":
@@ -104,6 +112,8 @@ def _encode_pillow(levels: list[NDArray[np.uint8]], format: str, fps: float, hol
     ticks = _durations(len(images), Fraction(float(fps)), Fraction(float(hold)), tick, shortest)
     milliseconds = [int(count * tick * 1000) for count in ticks]
     options: dict[str, Any] = {} if format == "gif" else {"quality": WEBP_QUALITY}
+    if note:
+        options |= {"comment": note.encode()} if format == "gif" else {"exif": notes.exif_block(note)}
     buffer = io.BytesIO()
     images[0].save(
         buffer, format.upper(), save_all=True, append_images=images[1:], duration=milliseconds, loop=0, **options
@@ -123,7 +133,7 @@ def _durations(count: int, fps: Fraction, hold: Fraction, tick: Fraction, shorte
     return [*shown_for, max(shortest, round(max(hold, 1 / fps) / tick))]
 
 
-def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float) -> bytes:
+def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float, note: str) -> bytes:
     import av
 
     rate = Fraction(float(fps)).limit_denominator(1001)
@@ -132,6 +142,8 @@ def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float) -> byt
     codec = _h264_or_older()
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+        if note:
+            container.metadata["comment"] = note
         stream: Any = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = H264_OPTIONS if codec == "libx264" else MPEG4_OPTIONS

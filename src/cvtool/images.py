@@ -124,8 +124,7 @@ def encode_picture(
         format: one of `FORMATS`.
         alpha: (H, W) in [0, 1]; ``jpg`` has none and is flattened on white.
         bits: 8, or 16 for ``png`` and ``tiff``.
-        note: a text to carry along, see `notes.read_note`. A JPEG has room for 64 kB: a longer one is left out there
-            (ask `note_fits` first).
+        note: a text to carry along, see `notes.read_note`; left out where there is no room for it (ask `note_fits`).
         profile: an ICC profile to embed, see `Picture.profile`; None for sRGB, which needs none.
         quality: of ``jpg`` and ``webp``, 1 to 100; None for 95.
 
@@ -134,6 +133,8 @@ def encode_picture(
         CvtoolError: some pixel is not a number.
     """
     _check_encodable(pixels, format, alpha, bits)
+    if note is not None and not note_fits(note, format):
+        note = None
     if alpha is not None and format == "jpg":
         pixels, alpha = _over(pixels, alpha, 1.0), None
     channels = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
@@ -145,7 +146,7 @@ def encode_picture(
         extra = b"" if note is None else notes.png_chunk(note)
         extra += b"" if profile is None else profile_chunk(profile)
         return encode_deep_png(levels, extra) if bits == 16 else _encode_png(levels, extra)
-    exif = notes.exif_block(note) if note is not None and note_fits(note, format) else b""
+    exif = b"" if note is None else notes.exif_block(note)
     buffer = io.BytesIO()
     if format == "jpg":
         Image.fromarray(levels).save(
@@ -176,8 +177,10 @@ def jpeg_tables(quality: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def note_fits(note: str, format: str) -> bool:
-    """Whether a picture of this format has room for `note`: only JPEG has a limit, 64 kB."""
-    return format != "jpg" or len(notes.exif_block(note)) <= notes.MAX_JPEG_EXIF
+    """Whether a picture of this format has room for `note`: a JPEG has 64 kB, any other as much as readers accept."""
+    if format == "jpg":
+        return len(notes.exif_block(note)) <= notes.MAX_JPEG_EXIF
+    return len(note) <= notes.MAX_NOTE
 
 
 def format_of(path: str | Path) -> str:

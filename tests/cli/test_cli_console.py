@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
 from pathlib import Path
 
@@ -139,6 +140,38 @@ def test_a_closed_stdout_is_told_apart_from_other_errors(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.stdout", Closed())
     with pytest.raises(OutputClosed):
         Console(json=True).result("x")
+
+
+COSTLY = {
+    "stylize": "stylize cat.png asset:mosaic --size 32 --steps 1 -o x.png",
+    "saliency": "saliency cat.png --method gradient -o x.png",
+    "fool": "fool cat.png --untargeted --method fgsm --confidence 0.001 -o x.png",
+    "visualize-class": "visualize-class tabby --size 32 --steps 1 --views 1 --model efficientnet-lite0 -o x.png",
+    "caption describe": "caption describe cat.png --decode greedy",
+    "gan sample": "gan sample -n 2 -o x.png",
+    "gan interpolate": "gan interpolate --seeds 1,2 --frames 3 -o x.png",
+    "classes": "classes tabby",
+}
+AT_THE_END = re.compile(r"\d+\.\d s in all, peak memory [1-9]\d+ MB")
+
+
+@pytest.mark.usefixtures("cat")
+@pytest.mark.parametrize("command", COSTLY)
+def test_verbose_ends_with_time_and_memory(cvtool, command: str) -> None:
+    plain, verbose = cvtool(*COSTLY[command].split()), cvtool(*COSTLY[command].split(), "-v")
+    assert plain.code == verbose.code
+    assert plain.code in (0, 5)
+    assert "peak memory" not in plain.err
+    told = verbose.err.splitlines()
+    assert [line for line in told if "peak memory" in line] == [told[-1 if plain.code == 0 else -2]]
+    assert AT_THE_END.fullmatch(told[-1 if plain.code == 0 else -2])
+    assert "peak memory" not in cvtool(*COSTLY[command].split(), "-v", "-q").err
+
+
+def test_the_cost_of_a_failure_is_told_before_it(cvtool) -> None:
+    cost, error = cvtool("saliency", "nowhere.png", "-v").err.splitlines()
+    assert AT_THE_END.fullmatch(cost)
+    assert error.startswith("cvtool: error: ")
 
 
 def test_peak_memory_is_what_the_kernel_says() -> None:

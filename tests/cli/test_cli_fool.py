@@ -21,7 +21,7 @@ from cvtool.images import flatten, read_picture
 from cvtool.models.cards import Resize
 from cvtool.models.framing import classify, takes_any_size
 from cvtool.models.loader import load
-from cvtool.provenance import read_provenance
+from cvtool.provenance import read_provenance, sha256_of
 
 ESPRESSO, TABBY = 967, 281
 
@@ -129,10 +129,26 @@ def test_a_plot(cvtool, photos: Path) -> None:
     """The curve of the table, as a picture; of one picture, too."""
     words = ("fool", "photos/a.png", "--untargeted", "--method", "fgsm", "--eps", "8/255", "-o", "x.png")
     assert cvtool(*words, "--plot", "deep/curve.png", "--table", "t.json").code in (0, 5)
+    made = read_provenance("deep/curve.png")
+    assert (made.command, made.options["plot"], made.options["method"]) == ("fool", "curve.png", ["fgsm"])
+    assert [(Path(each["path"]).name, each["sha256"]) for each in made.inputs] == [
+        ("a.png", sha256_of("photos/a.png"))
+    ]  # fmt: skip
+    assert cvtool(*shlex.split(made.command_line)[1:]).code in (0, 5)
+    assert Path("curve.png").read_bytes() == Path("deep/curve.png").read_bytes()
     with Image.open("deep/curve.png") as drawn:
         assert drawn.width > 600
         assert len(drawn.convert("RGB").getcolors(100000)) > 3
     assert {row["pictures"] for row in json.loads(Path("t.json").read_text())} == {1}
+
+
+def test_a_plot_tells_of_all_that_it_counts(cvtool, photos: Path) -> None:
+    words = ("fool", "photos", "--untargeted", "--method", "fgsm,pgd", "--steps", 2, "-o", "out", "-q")
+    assert cvtool(*words, "--plot", "p.jpg").code == 3
+    made = read_provenance("p.jpg")
+    assert [Path(each["path"]).name for each in made.inputs] == ["a.png", "b.png"]
+    assert made.options["method"] == ["fgsm", "pgd"]
+    assert "--method fgsm,pgd" in made.command_line
 
 
 def test_a_patch_that_holds_anywhere(cvtool, photo: Path, here: Path) -> None:
@@ -143,6 +159,10 @@ def test_a_patch_that_holds_anywhere(cvtool, photo: Path, here: Path) -> None:
     assert 0.5 < place["holds"] <= 1
     sticker, whole = (np.asarray(Image.open(here / name)) for name in ("x-sticker.png", "x.png"))
     np.testing.assert_array_equal(sticker, whole[place["top"] :, place["left"] :][:side, :side])
+    made = read_provenance("x-sticker.png")
+    assert (made.command, made.options["sticker"]) == ("fool", True)
+    assert "--sticker" in made.command_line
+    assert "--sticker" not in read_provenance("x.png").command_line
     assert found["l0"] <= side**2
     (plain,) = lines(cvtool("fool", "tabby.png", *words, "-o", "y.png", "--json"))
     assert plain["sticker"]["holds"] is None
@@ -193,6 +213,12 @@ def test_views(cvtool, photo: Path, here: Path) -> None:
     assert cvtool(*words, "--view", "difference", "-o", "x.png").code in (0, 5)
     assert cvtool(*words, "--explain", "-o", "x.png").code in (0, 5)
     assert (here / "x-explain.png").exists()
+    for name, option in (("panel", "--view panel"), ("difference", "--view difference"), ("explain", "--explain")):
+        made = read_provenance(f"x-{name}.png")
+        assert (made.command, made.inputs[0]["sha256"]) == ("fool", sha256_of("tabby.png"))
+        assert f"{option} " in made.command_line
+        assert cvtool(*shlex.split(made.command_line)[1:], "-o", "again.png").code in (0, 5)
+        assert Path(f"again-{name}.png").read_bytes() == Path(f"x-{name}.png").read_bytes()
     before, after, drawn = (flatten(read_picture(here / name)) for name in ("tabby.png", "x.png", "x-difference.png"))
     np.testing.assert_allclose(drawn, np.clip(0.5 + 10 * (after - before), 0, 1), atol=0.6 / 255)
 

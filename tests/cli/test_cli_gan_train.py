@@ -19,6 +19,7 @@ import cvtool.cli.main as program
 from cvtool.cli.gan_data import absolute
 from cvtool.gan.adversarial import Adversarial
 from cvtool.gan.checkpoint import read_checkpoint
+from cvtool.provenance import read_provenance
 
 COMMON = {"command", "input", "output", "model", "device", "seed", "seconds", "version"}
 SHAPE = ("--width", 4, "--latent", 4, "--size", 16)
@@ -75,6 +76,10 @@ def assert_same_run(one: Path, other: Path) -> None:
         return [{key: value for key, value in record.items() if key not in clock} for record in records]
 
     assert lines(one) == lines(other)
+    sheets = [
+        {path.name: path.read_bytes() for path in (run / "samples").glob("step-00000?.png")} for run in (one, other)
+    ]
+    assert sheets[0] == sheets[1]
 
 
 def test_a_run_leaves_all_it_promises(shelf: Path) -> None:
@@ -84,6 +89,10 @@ def test_a_run_leaves_all_it_promises(shelf: Path) -> None:
         "config.json", "metrics.jsonl", "best.safetensors", "last.safetensors", "state.pt", "samples", "report.html",
     }  # fmt: skip
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["step-000003.png", "step-000006.png"]
+    for step in (3, 6):
+        made = read_provenance(run / f"samples/step-{step:06d}.png")
+        assert (made.command, made.options["step"]) == ("gan train", step)
+        assert made.command_line == read_provenance(run / "best.safetensors").command_line
     checkpoint = read_checkpoint(run / "best.safetensors")
     assert checkpoint.classes == ("level", "upright")
     assert checkpoint.generator.shape.size == 16

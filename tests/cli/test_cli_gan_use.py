@@ -145,6 +145,12 @@ def test_animations(cvtool, here: Path, plain: Path, suffix: str) -> None:
     facts = json.loads(done.out)
     assert (facts["frames"], facts["loop"], facts["output"], facts["labels"]) == (9, True, f"w{suffix}", None)
     assert [path.name for path in here.iterdir()] == [f"w{suffix}"]  # no strip unless asked for
+    made = read_provenance(f"w{suffix}")
+    assert (made.command, made.options["animate"], made.options["scale"]) == ("gan interpolate", f"w{suffix}", 2)
+    before = Path(f"w{suffix}").read_bytes()
+    assert cvtool(*shlex.split(made.command_line)[1:]).code == 0
+    assert Path(f"w{suffix}").read_bytes() == before
+    assert [path.name for path in here.iterdir()] == [f"w{suffix}"]
     if suffix != ".mp4":
         with Image.open(f"w{suffix}") as image:
             assert (image.n_frames, image.size) == (9, (16, 16))

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 import cvtool.cli.main as program
+from cvtool.provenance import read_provenance
 from cvtool.stylize.instant import training
 from cvtool.stylize.instant.checkpoint import read_checkpoint
 
@@ -83,6 +84,8 @@ def assert_same_run(one: Path, other: Path) -> None:
         for run in (one, other)
     ]
     assert lines[0] == lines[1]
+    for sheet in (one / "samples").iterdir():
+        assert sheet.read_bytes() == (other / "samples" / sheet.name).read_bytes()
 
 
 def test_a_run_leaves_all_it_promises(shelf: Path) -> None:
@@ -91,6 +94,9 @@ def test_a_run_leaves_all_it_promises(shelf: Path) -> None:
         *("config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt", "samples")
     }
     assert [path.name for path in sorted((run / "samples").iterdir())] == ["step-000002.png", "step-000004.png"]
+    made = read_provenance(run / "samples/step-000002.png")
+    assert (made.command, made.options["step"]) == ("stylize train-instant", 2)
+    assert made.command_line == read_provenance(run / "last.safetensors").command_line
     config = json.loads((run / "config.json").read_text())
     assert config["training"]["steps"] == 4
     assert len(config["data"].split()) == 2

@@ -123,6 +123,25 @@ def test_diversity_and_a_sheet(cvtool, here: Path) -> None:
     height, width = read_picture("all.png").pixels.shape[:2]
     assert width > 2 * 256
     assert height > 2 * 256
+    made = read_provenance("all.png")
+    assert (made.command, made.options["targets"]) == ("visualize-class", ["pizza", "pizza", "tabby", "tabby"])
+    again_from(cvtool, here, made.command_line)
+    assert Path("all.png").read_bytes() == Path("again/all.png").read_bytes()
+
+
+def again_from(cvtool, here: Path, line: str) -> None:
+    """Run the line in a folder of its own."""
+    (here / "again").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(here / "again")
+        assert cvtool(*shlex.split(line)[1:]).code == 0
+
+
+def test_a_sheet_of_channels_makes_them_all_again(cvtool, here: Path) -> None:
+    words = ("--layer", "blocks.2", "--channel", "3,5", *TINY, "--steps", 1, "--format", "jpg")
+    assert cvtool("visualize-class", *words, "--sheet", "all.webp", "-o", "out").code == 0
+    again_from(cvtool, here, read_provenance("all.webp").command_line)
+    assert Path("all.webp").read_bytes() == Path("again/all.webp").read_bytes()
 
 
 def test_transparent_pictures(cvtool) -> None:
@@ -131,8 +150,20 @@ def test_transparent_pictures(cvtool) -> None:
         assert picture.mode == "RGBA"
 
 
+@pytest.mark.parametrize("suffix", [".webp", ".mp4"])
+def test_an_animation_knows_how_it_was_made(cvtool, here: Path, suffix: str) -> None:
+    words = ("visualize-class", "pizza", *TINY, "--steps", 4, "--animate", f"film{suffix}")
+    assert cvtool(*words, "-o", "p.png").code == 0
+    made = read_provenance(f"film{suffix}")
+    assert (made.command, made.options["animate"]) == ("visualize-class", f"film{suffix}")
+    assert "--animate" not in read_provenance("p.png").command_line
+    again_from(cvtool, here, made.command_line)
+    assert Path(f"film{suffix}").read_bytes() == Path(f"again/film{suffix}").read_bytes()
+
+
 def test_an_animation(cvtool) -> None:
     assert cvtool("visualize-class", "pizza", *TINY, "--steps", 10, "--animate", "film.gif", "-o", "p.png").code == 0
+    assert "visualize-class" in cvtool("info", "film.gif").out
     with Image.open("film.gif") as film:
         assert film.size == (48, 48)
         assert film.n_frames >= 2

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cvtool import __version__
+from cvtool.cli.measure import cost
 from cvtool.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
@@ -36,6 +37,20 @@ WARNING = "cvtool: warning: "
 SILENCE_SECONDS = 30.0
 """After so long without a word, work says how far it is where no bar shows it."""
 _tapes: list[list[Said]] = []
+_verbose: list[Console] = []
+"""Consoles of the running command that tell what it cost."""
+
+
+@contextmanager
+def cost_told() -> Iterator[None]:
+    """A block in which one command runs; where its console is verbose, the time and memory it took are said at last."""
+    started = time.perf_counter()
+    _verbose.clear()
+    try:
+        yield
+    finally:
+        for console in _verbose[:1]:
+            console.detail(cost(time.perf_counter() - started))
 
 
 @contextmanager
@@ -92,7 +107,8 @@ class Console:
     Args:
         json: print one JSON object per result on stdout.
         quiet: errors only; Python's warnings are silenced too.
-        verbose: also say how long the stages took and how much memory was used.
+        verbose: also say how long the stages took, and at the end of the command (`cost_told`) how long it took in all
+            and how much memory.
     """
 
     def __init__(self, *, json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
@@ -102,6 +118,8 @@ class Console:
         self.listener: Callable[[Mapping[str, Any]], None] | None = None
         """Is told every result, with or without ``--json``."""
         self._said = time.monotonic()
+        if self.verbose:
+            _verbose.append(self)
         if quiet:
             warnings.simplefilter("ignore")
 

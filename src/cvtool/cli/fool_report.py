@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ class Measured:
         eps: the limit; infinite for none.
         success: whether the file that was written fools.
         size: of the change, in that norm.
+        inputs: the file it was made of, as in `Provenance`; none for noise.
     """
 
     method: str
@@ -36,11 +37,13 @@ class Measured:
     eps: float
     success: bool
     size: float
+    inputs: Sequence[Mapping[str, str]]
 
     @classmethod
-    def of(cls, result: FoolResult) -> Measured:
+    def of(cls, result: FoolResult, inputs: Sequence[Mapping[str, str]]) -> Measured:
         """Of one result."""
-        return cls(result.options.method.value, result.norm.value, result.eps, result.success, size_of(result))
+        method, norm = result.options.method.value, result.norm.value
+        return cls(method, norm, result.eps, result.success, size_of(result), inputs)
 
 
 VIEWS = {Resize.crop: "in its central part", Resize.fit: "as a whole", Resize.stretch: "squeezed into a square"}
@@ -90,8 +93,13 @@ def show_table(results: Sequence[Measured], console: Console) -> None:
         console.table([tuple(_cell(row[name]) for name in columns) for row in found], columns)
 
 
-def write_plot(results: Sequence[Measured], path: Path) -> None:
-    """Draw how many pictures each method fools within which change.
+def inputs_of(results: Sequence[Measured]) -> list[Mapping[str, str]]:
+    """The files behind all results, each once."""
+    return list({given["path"]: given for each in results for given in each.inputs}.values())
+
+
+def write_plot(results: Sequence[Measured], path: Path, note: str) -> None:
+    """Draw how many pictures each method fools within which change; `note` says how that was found.
 
     Raises:
         CvtoolError: the file cannot be written.
@@ -112,7 +120,7 @@ def write_plot(results: Sequence[Measured], path: Path) -> None:
         for method, each in _by_method(results).items()
     ]
     make_folder(path.parent)
-    write_atomically(path, encode_picture(draw_curves(curves), format_of(path)))
+    write_atomically(path, encode_picture(draw_curves(curves), format_of(path), note=note))
 
 
 def summary(results: Sequence[Measured]) -> list[dict[str, Any]]:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cvtool import __version__
 from cvtool.cli.console import Console
-from cvtool.cli.fool_report import Measured, facts, sentence, show_table, summary, write_plot
+from cvtool.cli.fool_notes import Notes
+from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, write_plot
 from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination, Skipping
 from cvtool.cli.reading import Done, Read, Reading, read_flat
-from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.tables import write_table
 from cvtool.cli.targets import class_index
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from cvtool.fool.survival import Wear
     from cvtool.models.predictions import Prediction
 
-WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "explain", "sticker", "plot"})
 WHITE = 0.5
 """Above this a pixel of a mask may change."""
 LOSSY = {"jpg", "webp"}
@@ -118,6 +116,11 @@ class Fooling:
             raise BadInputError(f"The mask '{self.request.mask}' is white nowhere, so that no pixel may change.")
         return mask
 
+    @cached_property
+    def _notes(self) -> Notes:
+        device, mask = str(self.victim.model.device), self.request.mask
+        return Notes(self.context, self.model_name, device, self.weights, mask, self.request.options)
+
     def prepare(self) -> None:
         """Refuse before any work what would be refused after it.
 
@@ -175,7 +178,15 @@ class Fooling:
         if measured and self.table is not None:
             write_table(self.table, summary(measured))
         if measured and self.plot is not None:
-            write_plot(measured, self.plot)
+            self._plot(measured, self.plot)
+
+    def _plot(self, measured: Sequence[Measured], path: Path) -> None:
+        from cvtool.images import format_of, note_fits
+
+        note = self._notes.of_plot(inputs_of(measured), self.request.methods, self.request.target, path.name)
+        if not note_fits(note, format_of(path)):
+            self.console.warn(f"'{path}' has no room for its provenance; png has more.")
+        write_plot(measured, path, note)
 
     def _destinations(self, number: int) -> Sequence[Destination]:
         count = len(self.request.methods)
@@ -262,14 +273,15 @@ class Fooling:
         from cvtool.images import decode_picture, encode_picture, flatten
 
         started = time.perf_counter()
-        note = self._note(given, picture, result, destination)
+        inputs = () if self.from_noise else ({"path": given.lasting_name, "sha256": picture.digest},)
+        note = self._notes.of_result(inputs, result, destination.format)
         data = encode_picture(result.pixels, destination.format.value, note=note)
         destination.write(data, self.console)
         saved = destination.path.read_bytes() if destination.path is not None else data
         again = flatten(decode_picture(saved, destination.name))
         result = judge(result, again, self.victim)
         transfer = {name: self._transferred(again, other) for name, other in self._others.items()}
-        drawn = self._draw(picture.pixels, again, result, destination)
+        drawn = self._draw(picture.pixels, again, result, destination, inputs)
         if self.report.wanted:
             self._show(given, (picture.pixels, again), drawn, result, destination)
         seconds = result.seconds + time.perf_counter() - started
@@ -285,7 +297,7 @@ class Fooling:
                 **facts(result),
                 transfer={name: asdict(first) for name, first in transfer.items()},
             )
-        self.measured.append(asdict(Measured.of(result)))
+        self.measured.append(asdict(Measured.of(result, inputs)))
         arrow = f"{given.name} -> {destination.name}"
         self.console.say(f"{arrow} ({sentence(result)})")
         for name in drawn:
@@ -308,6 +320,7 @@ class Fooling:
         after: NDArray[np.float32],
         result: FoolResult,
         destination: Destination,
+        inputs: Sequence[Mapping[str, str]],
     ) -> dict[str, NDArray[np.float32]]:
         """Write the second pictures that are wanted beside the result; by name."""
         from cvtool.cli.fool_explain import explained
@@ -325,7 +338,9 @@ class Fooling:
             drawn["sticker"] = result.sticker.pixels
         for name, pixels in drawn.items():
             beside = self._beside(destination, name)
-            beside.write(encode_picture(pixels, beside.format.value), self.console)
+            option = {name: True} if name in EXTRAS else {"view": name}
+            note = self._notes.of_result(inputs, result, destination.format, option)
+            beside.write(encode_picture(pixels, beside.format.value, note=note), self.console)
         return drawn
 
     def _beside(self, destination: Destination, name: str) -> Destination:
@@ -359,31 +374,6 @@ class Fooling:
                 Shown("Original", f"{given.name} before", before),
                 Shown("Adversarial", f"{given.name} after the change", after),
             ],
-            command=self._command_line(given, result, destination),
+            command=self._notes.line([] if self.from_noise else [given.lasting_name], result, destination.format),
             lead=sentence(result),
         )
-
-    def _note(self, given: Input, picture: Read, result: FoolResult, destination: Destination) -> str:
-        """The provenance of one picture, as text."""
-        from cvtool.provenance import Provenance
-
-        return Provenance(
-            command="fool",
-            version=__version__,
-            command_line=self._command_line(given, result, destination),
-            options=asdict(result.options) | {"target": result.target},
-            inputs=() if self.from_noise else ({"path": given.lasting_name, "sha256": picture.digest},),
-            model=self.model_name,
-            device=str(self.victim.model.device),
-            seed=self.request.options.seed,
-        ).to_json()
-
-    def _command_line(self, given: Input, result: FoolResult, destination: Destination) -> str:
-        line = command_line(
-            self.context,
-            [] if self.from_noise else [given.lasting_name],
-            replaced={"format": destination.format, "weights": self.weights, "mask": self.request.mask},
-            dropped=WITHOUT_EFFECT,
-        )
-        words = line.split(" ", 2)
-        return " ".join([*words[:2], "--method", result.options.method.value, *words[2:]])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Note = Callable[[dict[str, str]], str]
+"""The provenance, as text, of what an option shows: told the option and the name of its file."""
 
 SECONDS_BETWEEN_PREVIEWS = 1.0
 MOST_BYTES = 512 << 20
@@ -24,10 +28,11 @@ class Watcher:
     Args:
         preview: file for the picture so far, written anew about once a second; None for no such file.
         animation: file for the animation, written at the end; None for none.
+        so_far: says how the preview comes to be; asked once.
     """
 
-    def __init__(self, preview: Path | None, animation: Path | None) -> None:
-        self._preview, self._animation = preview, animation
+    def __init__(self, preview: Path | None, animation: Path | None, so_far: Note = lambda option: "") -> None:
+        self._preview, self._animation, self._so_far = preview, animation, so_far
         self._frames = FrameCollector()
         self._previewed = -SECONDS_BETWEEN_PREVIEWS
 
@@ -41,27 +46,38 @@ class Watcher:
         if self._animation is not None:
             self._frames(pixels)
         if time.monotonic() - self._previewed >= SECONDS_BETWEEN_PREVIEWS:
-            self._show(pixels)
+            if self._preview is not None:
+                _show(pixels, self._preview, self._note_so_far)
             self._previewed = time.monotonic()
 
-    def finish(self, pixels: NDArray[np.float32]) -> None:
+    def finish(self, pixels: NDArray[np.float32], made: Note) -> None:
         """Take the result: the preview shows it, the animation ends with it and is written.
+
+        Args:
+            pixels: of the result.
+            made: says how it came to be.
 
         Raises:
             CvtoolError: a file cannot be written.
         """
-        self._show(pixels)
+        if self._preview is not None:
+            _show(pixels, self._preview, made({"preview": self._preview.name}))
         if self._animation is not None:
             from cvtool.animation import write_animation
 
-            write_animation(self._animation, self._frames.frames(pixels))
+            note = made({"animate": self._animation.name})
+            write_animation(self._animation, self._frames.frames(pixels), note=note)
 
-    def _show(self, pixels: NDArray[np.float32]) -> None:
-        if self._preview is not None:
-            from cvtool.files import write_atomically
-            from cvtool.images import encode_picture, format_of
+    @cached_property
+    def _note_so_far(self) -> str:
+        return self._so_far({} if self._preview is None else {"preview": self._preview.name})
 
-            write_atomically(self._preview, encode_picture(pixels, format_of(self._preview)))
+
+def _show(pixels: NDArray[np.float32], preview: Path, note: str) -> None:
+    from cvtool.files import write_atomically
+    from cvtool.images import encode_picture, format_of
+
+    write_atomically(preview, encode_picture(pixels, format_of(preview), note=note or None))
 
 
 class FrameCollector:

@@ -213,7 +213,9 @@ class Walking:
             scale = side // generator.shape.size
             make_folder(self.animate.parent)
             hold = 1 / self.fps if loop else 1.0
-            write_animation(self.animate, [as_cell(each, scale) for each in pictures], self.fps, hold)
+            shown = {"animate": self.animate.name, "fps": self.fps}
+            text = self._note(shown, len(pictures), loop, scale, str(sampler.device))
+            write_animation(self.animate, [as_cell(each, scale) for each in pictures], self.fps, hold, note=text)
         if self.strip is not None:
             self._draw(self.strip, pictures, way, loop, str(sampler.device))
         self._report(started, len(pictures), loop, str(sampler.device))
@@ -233,20 +235,28 @@ class Walking:
         heads = route.seeds or tuple(range(1, len(route.z) + 1))
         labels = [f"{heads[leg]} to {heads[(leg + 1) % len(heads)]}" for leg in range(len(rows))]
         sheet = contact_sheet(cells, row_labels=labels, cell=size * scale, gap=GAP)
-        options = {"frames": len(pictures), "loop": loop, "scale": scale, "seeds": route.seeds, "labels": route.labels}
-        text = note(
-            self.opened, "gan interpolate", self._line(strip, len(pictures), loop), options,
-            inputs=() if route.latent is None else _input(*route.latent), device=device, seed=self._seed,
-        )  # fmt: skip
+        text = self._note({"format": strip.format}, len(pictures), loop, scale, device)
         strip.write(encode_picture(sheet, strip.format.value, note=text), self.console)
 
-    def _line(self, strip: Destination, frames: int, loop: bool) -> str:
+    def _note(self, shown: dict[str, Any], frames: int, loop: bool, scale: int, device: str) -> str:
+        """The provenance of the strip or, if `shown` says so, of the animation, as text."""
+        route = self.route
+        options = {"frames": frames, "loop": loop, "scale": scale, "seeds": route.seeds, "labels": route.labels}
+        if "animate" in shown:
+            options |= shown
+        return note(
+            self.opened, "gan interpolate", self._line(shown, frames, loop), options,
+            inputs=() if route.latent is None else _input(*route.latent), device=device, seed=self._seed,
+        )  # fmt: skip
+
+    def _line(self, shown: dict[str, Any], frames: int, loop: bool) -> str:
         files: dict[str, Any] = {
             "checkpoint": None if self.opened.bundled else self.opened.path,
             "latent": None if self.route.latent is None else self.route.latent[0],
         }
-        shape = {"format": strip.format, "frames": frames, "loop": loop}
-        return command_line(self.context, [], replaced={**files, **shape}, dropped=frozenset({"animate", "fps"}))
+        replaced = {**files, "frames": frames, "loop": loop, **shown}
+        dropped = frozenset({"animate", "fps", "format"}).difference(shown)
+        return command_line(self.context, [], replaced=replaced, dropped=dropped)
 
     @property
     def _seed(self) -> int | None:

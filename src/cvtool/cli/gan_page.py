@@ -33,11 +33,22 @@ WALK_SIDE = 192  # pixels
 SEED = 0
 
 
-def write_grid(run: Path, step: int, pictures: NDArray[np.uint8], columns: int, classes: Sequence[str]) -> None:
-    """The pictures (N, S, S, C) of a check as samples/step-NNNNNN.png; a row is named after its class."""
+def write_grid(
+    run: Path, step: int, pictures: NDArray[np.uint8], columns: int, classes: Sequence[str], note: str
+) -> None:
+    """The pictures (N, S, S, C) of a check as samples/step-NNNNNN.png; a row is named after its class.
+
+    Args:
+        run: its directory.
+        step: of the check.
+        pictures: row by row.
+        columns: pictures in a row.
+        classes: their names, in turn.
+        note: what made them.
+    """
     names = [classes[row % len(classes)] for row in range(len(pictures) // columns)] if classes else []
     make_folder(run / SAMPLES)
-    write_atomically(_grid_file(run, step), _sheet(pictures, columns, names))
+    write_atomically(_grid_file(run, step), _sheet(pictures, columns, names, note=note))
 
 
 def _grid_file(run: Path, step: int) -> Path:
@@ -83,14 +94,20 @@ def write_page(
     write_atomically(run.path / REPORT, text.encode())
 
 
-def _sheet(pictures: NDArray[np.uint8], columns: int, names: Sequence[str] = (), heads: Sequence[str] = ()) -> bytes:
+def _sheet(
+    pictures: NDArray[np.uint8],
+    columns: int,
+    names: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    note: str | None = None,
+) -> bytes:
     """Pictures in rows → PNG."""
     size = pictures.shape[1]
     scale = fitting_scale(size, columns, SHEET_WIDTH, WIDEST_CELL)
     cells = [as_cell(each, scale) for each in pictures]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     sheet = contact_sheet(rows, row_labels=names, column_labels=heads, cell=size * scale, gap=GAP)
-    return encode_picture(sheet, "png")
+    return encode_picture(sheet, "png", note=note)
 
 
 def _stops(generator: Generator, count: int) -> tuple[Tensor, Tensor | None]:

@@ -193,7 +193,7 @@ class _Run:
 
     def _report(self, check: Check) -> None:
         self.run.log(check.record())
-        write_grid(self.run.path, check.step, check.grid, GRID, self.data.classes)
+        write_grid(self.run.path, check.step, check.grid, GRID, self.data.classes, self._note(step=check.step))
         if check.trouble is None:
             self._keep(check)
         else:
@@ -206,14 +206,6 @@ class _Run:
 
     def _keep(self, check: Check) -> None:
         """The generator of a check as the last one, and as the best if it is."""
-        note = Provenance(
-            command="gan train",
-            version=__version__,
-            command_line=self._line(),
-            options=self.request.record(),
-            device=str(self.trainer.feed.device),
-            seed=self.request.train_options.seed,
-        ).to_json()
         checkpoint = Checkpoint(
             self.trainer.generator,
             self.request.network_options,
@@ -222,8 +214,20 @@ class _Run:
             self.data.fingerprint,
             check.record(),
         )
+        note = self._note()
         for name in (LAST, *([BEST] if check.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
+
+    def _note(self, **more: int) -> str:
+        """The provenance of what the run leaves, as text, with what else is to be said of it."""
+        return Provenance(
+            command="gan train",
+            version=__version__,
+            command_line=self._line(),
+            options={**self.request.record(), **more},
+            device=str(self.trainer.feed.device),
+            seed=self.request.train_options.seed,
+        ).to_json()
 
 
 def _shared(group: Group) -> str:

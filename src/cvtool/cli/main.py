@@ -14,7 +14,7 @@ import typer
 from cvtool import __version__
 from cvtool.cli import processes
 from cvtool.cli.commands import Group
-from cvtool.cli.console import OutputClosed, print_error, print_warning
+from cvtool.cli.console import OutputClosed, cost_told, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
 from cvtool.cli.interrupts import end_on_terminate
 from cvtool.cli.waiting import wait_as_the_machine_is
@@ -91,7 +91,8 @@ def run(arguments: Sequence[str]) -> int:
         warnings.showwarning = print_warning
         try:
             processes.enter(arguments)
-            code = app(args=list(arguments), prog_name="cvtool", standalone_mode=False)
+            with cost_told():
+                code = app(args=list(arguments), prog_name="cvtool", standalone_mode=False)
         except SystemExit as exit:  # Typer's completion, and its own answer to a closed pipe
             return exit.code if isinstance(exit.code, int) else 0
         except OutputClosed:

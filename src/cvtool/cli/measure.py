@@ -21,3 +21,9 @@ def peak_memory_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def cost(seconds: float) -> str:
+    """In words: the time, and the most memory that this process has held."""
+    memory = peak_memory_mb()
+    return f"{seconds:.1f} s in all" + ("" if memory is None else f", peak memory {memory:.0f} MB")

@@ -181,32 +181,37 @@ class _Run:
         record = check.record()
         self.run.log(record)
         self._draw(check)
-        shelves = ((self.request.content, self.contents), (self.request.styles, self.styles))
-        read = [(_absolute(spec), shelf.fingerprint) for specs, shelf in shelves for spec in specs]
-        if self.request.start is not None:
-            read.append((str(self.request.start.resolve()), sha256_of(self.request.start)))
-        note = Provenance(
-            command=NAME,
-            version=__version__,
-            command_line=self._line(),
-            options=self.request.record(),
-            inputs=tuple({"path": path, "sha256": digest} for path, digest in read),
-            model=ENCODER,
-            device=str(self.trainer.device),
-            seed=self.request.training.seed,
-        ).to_json()
         checkpoint = Checkpoint(self.trainer.average, self.contents.fingerprint, self.styles.fingerprint, facts=record)
+        note = self._note()
         for name in (LAST, *([BEST] if check.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
         self._result(check.seconds, **{name: value for name, value in record.items() if name != "seconds"})
         if not self.console.json:
             self.console.line(_in_words(check, self.trainer.position.total))
 
+    def _note(self, **more: int) -> str:
+        """The provenance of what the run leaves, as text, with what else is to be said of it."""
+        shelves = ((self.request.content, self.contents), (self.request.styles, self.styles))
+        read = [(_absolute(spec), shelf.fingerprint) for specs, shelf in shelves for spec in specs]
+        if self.request.start is not None:
+            read.append((str(self.request.start.resolve()), sha256_of(self.request.start)))
+        return Provenance(
+            command=NAME,
+            version=__version__,
+            command_line=self._line(),
+            options={**self.request.record(), **more},
+            inputs=tuple({"path": path, "sha256": digest} for path, digest in read),
+            model=ENCODER,
+            device=str(self.trainer.device),
+            seed=self.request.training.seed,
+        ).to_json()
+
     def _draw(self, check: Check) -> None:
         """Contents, styles and paintings below each other, as samples/step-NNNNNN.png."""
         make_folder(self.run.path / SAMPLES)
         sheet = contact_sheet([list(row) for row in check.tiles], cell=CELL, gap=GAP)
-        write_atomically(self.run.path / SAMPLES / f"step-{check.step:06d}.png", encode_picture(sheet, "png"))
+        data = encode_picture(sheet, "png", note=self._note(step=check.step))
+        write_atomically(self.run.path / SAMPLES / f"step-{check.step:06d}.png", data)
 
 
 def _absolute(spec: str) -> str:

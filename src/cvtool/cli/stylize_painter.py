@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from cvtool import __version__
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.frames import Watcher
+from cvtool.cli.frames import Note, Watcher
 from cvtool.cli.inputs import Input, read_input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.measure import peak_memory_mb, seconds_since_start
-from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination, make_folder
-from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.stylize_inputs import Styles
 from cvtool.cli.stylize_instant import Instant
+from cvtool.cli.stylize_notes import Notes
 from cvtool.cli.stylize_profile import InProfile, bits_for
 from cvtool.cli.stylize_sheet import DraftStyle, SheetPainter
 from cvtool.errors import Interrupted
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
 
 SECONDS_TO_END, SECONDS_PER_MEGAPIXEL = 0.3, 0.4
 """What of a budget is kept for encoding a PNG and leaving, measured on one slow core."""
-
-WITHOUT_EFFECT = frozenset({"watch", "sheet", "strengths", "sheet_size", "animate", "preview", "checkpoint", "resume"})
-"""Options that write something else or say where to begin: the picture in the end is the same."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +106,20 @@ class Painter:
         return StyleBook()
 
     @cached_property
+    def _notes(self) -> Notes:
+        painter = None if self.instant is None else self.instant.painter
+        return Notes(
+            self.context,
+            self.options,
+            self.styles,
+            self.extras.save_style,
+            self.model_name,
+            str(self.model.device),
+            self.weights,
+            painter,
+        )
+
+    @cached_property
     def _snapshot(self) -> Snapshot | None:
         if self.extras.resume is None:
             return None
@@ -144,7 +153,7 @@ class Painter:
             for file, (_, sha) in zip(self.styles.files, self.styles.read, strict=True)
         ]
         style = save_style(self.styles.pictures, names, self.model, self.options)
-        write_style(path, style, self._note(None, "", self.options))
+        write_style(path, style, self._notes.text(None, "", self.options))
         self.console.result(
             "stylize",
             input=None,
@@ -217,7 +226,11 @@ class Painter:
         if picture.not_kept:
             self.console.warn(f"The profile of '{given.name}' is not kept: {picture.not_kept}. The result is in sRGB.")
         styles, start = self._in_profile.of(picture)
-        watcher = Watcher(self.extras.preview, self.extras.animate)
+
+        def note(options: StylizeOptions) -> Note:
+            return lambda shown: self._notes.text(given, digest, options, destination.format, shown)
+
+        watcher = Watcher(self.extras.preview, self.extras.animate, note(self.options))
         model = self.model
         with (
             stop_on_interrupt(
@@ -245,7 +258,7 @@ class Painter:
                     resume=self._snapshot,
                 )
         destination.write(self._encode(picture, destination, result, given, digest), self.console)
-        watcher.finish(result.pixels)
+        watcher.finish(result.pixels, note(self._made_with(result)))
         if self.report.wanted:
             self._show(given, picture, result, destination)
         self._report(given, destination, result, time.perf_counter() - started)
@@ -281,7 +294,7 @@ class Painter:
             return None
         from cvtool.stylize.snapshots import write_snapshot
 
-        note = self._note(given, digest, self.options)
+        note = self._notes.text(given, digest, self.options)
         return lambda snapshot: write_snapshot(path, snapshot, note)
 
     def _show(self, given: Input, picture: Picture, result: StylizeResult, destination: Destination) -> None:
@@ -298,7 +311,7 @@ class Painter:
                 Shown("Content", f"The content {given.name}", picture.pixels, picture.alpha, picture.profile),
                 Shown("Result", f"{given.name}, painted", result.pixels, alpha, picture.profile),
             ],
-            command=self._command_line(given, self._made_with(result), destination.format),
+            command=self._notes.line(given, self._made_with(result), destination.format),
         )
 
     def _made_with(self, result: StylizeResult) -> StylizeOptions:
@@ -311,7 +324,7 @@ class Painter:
     ) -> bytes:
         from cvtool.images import encode_picture, note_fits, resize
 
-        note = self._note(given, digest, self._made_with(result), destination.format)
+        note = self._notes.text(given, digest, self._made_with(result), destination.format)
         if not note_fits(note, destination.format.value):
             self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
         height, width = result.pixels.shape[:2]
@@ -319,46 +332,6 @@ class Painter:
         bits = bits_for(self.bits, picture, destination.format)
         return encode_picture(
             result.pixels, destination.format.value, alpha=alpha, bits=bits, note=note, profile=picture.profile
-        )
-
-    def _note(self, given: Input | None, digest: str, options: StylizeOptions, format: Format | None = None) -> str:
-        """The provenance of a picture, of a checkpoint on the way to it, or of a style (`given` is None), as text."""
-        from cvtool.provenance import Provenance
-
-        files = [*([] if given is None else [(given, digest)]), *self.styles.digests]
-        return Provenance(
-            command="stylize",
-            version=__version__,
-            command_line=self._command_line(given, options, format),
-            options=asdict(options),
-            inputs=tuple({"path": file.lasting_name, "sha256": sha} for file, sha in files),
-            model=self.model_name,
-            device=str(self.model.device),
-            seed=self.options.seed,
-        ).to_json()
-
-    def _command_line(self, given: Input | None, options: StylizeOptions, format: Format | None) -> str:
-        styles = [style.lasting_name for style in self.styles.files]
-        by_option = bool(self.context.params.get("style"))
-        arguments = [] if given is None else [given.lasting_name]
-        return command_line(
-            self.context,
-            arguments if by_option else [*arguments, *styles],
-            replaced={
-                "mask": [pair.lasting_name for pair in self.styles.masks],
-                "tile": None if options.tile is None else options.tile or "off",
-                "max_memory": None,
-                "save_style": self.extras.save_style if given is None else None,
-                "steps": ",".join(map(str, options.steps)) or None,
-                "budget": options.budget,
-                "style": styles if by_option else None,
-                "style_weight": list(self.options.style_weights),
-                "init": self.styles.start.lasting_name if self.styles.start is not None else options.init,
-                "format": format,
-                "weights": self.weights,
-                "painter": None if self.instant is None else self.instant.painter,
-            },
-            dropped=WITHOUT_EFFECT,
         )
 
     def _report(self, given: Input, destination: Destination, result: StylizeResult, seconds: float) -> None:
@@ -382,7 +355,6 @@ class Painter:
             stopped_by=result.stopped_by,
             peak_memory_mb=None if memory is None else round(memory, 1),
         )
-        self.console.detail(f"{seconds:.1f} s, peak memory {memory or float('nan'):.0f} MB")
         if result.stopped_by == "interrupt":
             raise Interrupted(f"stopped after {result.steps} steps; the picture so far is in '{destination.name}'.")
         work = f"{result.steps} steps" if self.instant is None else "one pass"

@@ -56,8 +56,8 @@ def sentence(found: Visualization) -> str:
     return ", ".join(parts)
 
 
-def write_sheet(pictures: Sequence[tuple[str, NDArray[np.float32]]], variants: int, path: Path) -> None:
-    """All pictures with their labels; those of one target in one row, if there are several.
+def write_sheet(pictures: Sequence[tuple[str, NDArray[np.float32]]], variants: int, path: Path, note: str) -> None:
+    """All pictures with their labels, and what made them; those of one target in one row, if there are several.
 
     Raises:
         CvtoolError: the file cannot be written.
@@ -66,7 +66,7 @@ def write_sheet(pictures: Sequence[tuple[str, NDArray[np.float32]]], variants: i
     from cvtool.images import encode_picture, format_of
 
     make_folder(path.parent)
-    write_atomically(path, encode_picture(drawn_sheet(pictures, variants), format_of(path)))
+    write_atomically(path, encode_picture(drawn_sheet(pictures, variants), format_of(path), note=note))
 
 
 def drawn_sheet(pictures: Sequence[tuple[str, NDArray[np.float32]]], variants: int) -> NDArray[np.float32]:

@@ -199,7 +199,8 @@ class Visualizing:
     def finish(self) -> None:
         """Write the sheet of all pictures."""
         if self.files.sheet is not None and self._finished:
-            write_sheet(self._finished, self.options.diversity, self.files.sheet)
+            sheet = self.files.sheet
+            write_sheet(self._finished, self.options.diversity, sheet, self._note_of_sheet(sheet.name))
             self.console.say(f"all pictures -> {self.files.sheet}")
 
     def _compute(self, wish: Wish) -> None:
@@ -227,7 +228,8 @@ class Visualizing:
                 preview=watcher if watcher.wanted else None,
             )
             self._state["interrupted"] = stop()
-        watcher.finish(found[0].pixels)
+        job, destination = self.jobs[0], self.destinations[0]  # of an animation, the only ones
+        watcher.finish(found[0].pixels, lambda shown: self._note(job, found[0], destination, shown))
         for number, each in enumerate(self.wishes[together]):
             count = self.options.diversity
             self._ready[each] = found[number * count : (number + 1) * count]
@@ -273,8 +275,27 @@ class Visualizing:
     def _label(self, found: Visualization, job: Job) -> str:
         return job.wish.text if found.of_target is None else found.of_target.name
 
-    def _note(self, job: Job, found: Visualization, destination: Destination) -> str:
-        """The provenance of one picture, as text."""
+    def _note(
+        self, job: Job, found: Visualization, destination: Destination, shown: dict[str, str] | None = None
+    ) -> str:
+        """The provenance of one picture, as text; with the option, and its file, that shows it another way."""
+        options = asdict(found.options) | {"target": _without_direction(found.target), "variant": job.variant + 1}
+        return self._provenance(self._command_line(job, found, destination, shown), {**options, **(shown or {})})
+
+    def _note_of_sheet(self, name: str) -> str:
+        """The provenance of the sheet of all pictures, as text."""
+        line = command_line(
+            self.context,
+            [wish.text for wish in self.wishes if wish.target is None],
+            replaced={**self._lasting, "sheet": name},
+            dropped=WITHOUT_EFFECT - {"sheet", "channel", "neuron"} | {"format"},
+        )
+        found = next(iter(self._ready.values()))[0]
+        shown = {"targets": [label for label, _ in self._finished], "sheet": name}
+        return self._provenance(line, asdict(found.options) | shown)
+
+    def _provenance(self, line: str, options: dict[str, Any]) -> str:
+        """What all pictures have in common, with this."""
         from cvtool.provenance import Provenance
 
         read = [(given, digest) for given, (_, digest) in zip(self.files.spectra, self._spectra, strict=True)]
@@ -286,28 +307,34 @@ class Visualizing:
         return Provenance(
             command="visualize-class",
             version=__version__,
-            command_line=self._command_line(job, found, destination),
-            options=asdict(found.options) | {"target": _without_direction(found.target), "variant": job.variant + 1},
+            command_line=line,
+            options=options,
             inputs=tuple(inputs),
             model=",".join(self.model_names),
             device=str(self.models[0].device),
             seed=self.options.seed,
         ).to_json()
 
-    def _command_line(self, job: Job, found: Visualization, destination: Destination) -> str:
-        target, files = job.wish.target, self.files
+    @property
+    def _lasting(self) -> dict[str, Any]:
+        """Options that name files, with names that hold in any folder."""
+        files = self.files
+        return {
+            "weights": files.weights,
+            "init": None if files.start is None else files.start.lasting_name,
+            "spectrum": [given.lasting_name for given in files.spectra] or None,
+            "direction": files.direction,
+        }
+
+    def _command_line(
+        self, job: Job, found: Visualization, destination: Destination, shown: dict[str, str] | None = None
+    ) -> str:
+        target, shown = job.wish.target, shown or {}
         line = command_line(
             self.context,
             [job.wish.text] if target is None else [],
-            replaced={
-                "format": destination.format,
-                "weights": files.weights,
-                "steps": found.steps,
-                "init": None if files.start is None else files.start.lasting_name,
-                "spectrum": [given.lasting_name for given in files.spectra] or None,
-                "direction": files.direction,
-            },
-            dropped=WITHOUT_EFFECT,
+            replaced={**self._lasting, "format": destination.format, "steps": found.steps, **shown},
+            dropped=WITHOUT_EFFECT.difference(shown),
         )
         if target is not None and target.number is not None:
             line += f" --{target.unit.value} {target.number}"

@@ -14,6 +14,7 @@ from cvtool.codecs.rasters import check_size, readable
 KEY = "cvtool"
 ASCII, UNICODE = b"ASCII\0\0\0", b"UNICODE\0"  # UserComment's character codes (Exif 2.32, 4.6.5)
 MAX_JPEG_EXIF = 65533  # bytes: a JPEG segment's length is a 16-bit number
+MAX_NOTE = 16 << 20  # characters: Pillow opens no PNG with more than 64 MiB of text
 
 
 def png_chunk(note: str) -> bytes:

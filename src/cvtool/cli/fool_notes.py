@@ -1,0 +1,98 @@
+"""How the files of ``cvtool fool`` came to be: provenance of results, of the pictures beside them, of the plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cvtool import __version__
+from cvtool.cli.options import Format
+from cvtool.cli.repeat import command_line
+
+if TYPE_CHECKING:
+    from cvtool.fool.options import FoolOptions
+    from cvtool.fool.results import FoolResult
+
+WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "explain", "sticker", "plot"})
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What all files of one command have in common.
+
+    Attributes:
+        context: of the running command.
+        model_name, device: of the network.
+        weights, mask: files, or None.
+        options: as they were asked of every picture.
+    """
+
+    context: typer.Context
+    model_name: str
+    device: str
+    weights: Path | None
+    mask: Path | None
+    options: FoolOptions
+
+    def of_result(
+        self,
+        inputs: Sequence[Mapping[str, str]],
+        result: FoolResult,
+        format: Format,
+        beside: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The provenance of a changed picture, or of one beside it, as text.
+
+        Args:
+            inputs: the file it was made of, as in `Provenance`; none for noise.
+            result: of the attack.
+            format: of the changed picture.
+            beside: the option that shows something else of it, and its value.
+        """
+        beside = beside or {}
+        line = self.line([each["path"] for each in inputs], result, format, beside)
+        return self._text(line, {**asdict(result.options), "target": result.target, **beside}, inputs)
+
+    def of_plot(
+        self, inputs: Sequence[Mapping[str, str]], methods: Sequence[str], target: str | None, name: str
+    ) -> str:
+        """The provenance of the plot in the file `name`, as text; `inputs` are all that are counted in it."""
+        line = command_line(
+            self.context,
+            [each["path"] for each in inputs],
+            replaced={"weights": self.weights, "mask": self.mask, "plot": name},
+            dropped=WITHOUT_EFFECT - {"method", "plot"},
+        )
+        return self._text(line, {**asdict(self.options), "method": methods, "target": target, "plot": name}, inputs)
+
+    def line(
+        self, paths: Sequence[str], result: FoolResult, format: Format, beside: Mapping[str, Any] | None = None
+    ) -> str:
+        """The command that makes it again, see `of_result`; `paths` are those of its inputs."""
+        beside = beside or {}
+        line = command_line(
+            self.context,
+            paths,
+            replaced={"format": format, "weights": self.weights, "mask": self.mask, **beside},
+            dropped=WITHOUT_EFFECT.difference(beside),
+        )
+        words = line.split(" ", 2)
+        return " ".join([*words[:2], "--method", result.options.method.value, *words[2:]])
+
+    def _text(self, line: str, options: Mapping[str, Any], inputs: Sequence[Mapping[str, str]]) -> str:
+        from cvtool.provenance import Provenance
+
+        return Provenance(
+            command="fool",
+            version=__version__,
+            command_line=line,
+            options=options,
+            inputs=tuple(inputs),
+            model=self.model_name,
+            device=self.device,
+            seed=self.options.seed,
+        ).to_json()
