@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from cvtool.errors import UsageError
-from cvtool.grids import contact_sheet, sheet, strip
+from cvtool.grids import _wrapped, captioned, contact_sheet, sheet, strip
 
 RED, GREEN, BLUE = ([1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0])
 
@@ -122,3 +123,41 @@ def test_a_sheet_is_its_rows_one_below_the_other() -> None:
     found = sheet([("red", red), ("blue", blue), ("again", red)], columns=2, cell=64)
     rows = [strip([red, blue], ["red", "blue"], 64), strip([red, None], ["again", ""], 64)]
     np.testing.assert_array_equal(found, np.concatenate(rows))
+
+
+# Captions below pictures -----------------------------------------------------------------------------------------
+
+LONG = "a brown dog is running through the tall green grass with a red ball in its mouth beside two other dogs"
+
+
+def test_a_sheet_has_one_size_whatever_is_said() -> None:
+    pictures = [np.full((30, 60, 3), 0.5, np.float32), np.zeros((60, 45), np.uint8), np.zeros((9, 9, 3), np.uint8)]
+    found = [captioned([(text, each) for each in pictures], 2, 128) for text in ("", "a dog", LONG * 3, "x" * 999)]
+    assert {sheet.shape for sheet in found} == {found[0].shape}
+    assert all(0 <= sheet.min() < sheet.max() == 1 for sheet in found)
+    empty, short, long, word = found
+    assert (empty == short)[:128].all()  # the pictures are above the texts
+    assert np.abs(long - empty).sum() > np.abs(short - empty).sum() > 0
+    assert np.abs(word - empty).sum() > 0
+
+
+def test_pictures_stand_on_one_line_above_their_texts() -> None:
+    sheet = captioned([("", np.zeros((32, 64, 3), np.uint8)), ("", np.zeros((48, 64, 3), np.uint8))], 2, 64, gap=8)
+    dark = [np.flatnonzero((part == 0).all(-1).any(1)) for part in (sheet[:, :72], sheet[:, 72:])]
+    assert [(rows[0], rows[-1]) for rows in dark] == [(24, 55), (8, 55)]
+
+
+def test_a_text_is_wrapped_and_its_rest_cut() -> None:
+    font = ImageFont.load_default(16)
+    lines = _wrapped(LONG, font, 200, 3)
+    assert len(lines) == 3
+    assert all(font.getlength(line) <= 200 for line in lines)
+    assert (lines[0].split()[0], lines[-1][-1]) == ("a", "…")
+    assert " ".join(_wrapped(LONG, font, 200, 99)) == LONG
+    assert _wrapped("", font, 200, 3) == []
+    assert _wrapped("two  words", font, 200, 1) == ["two words"]
+
+
+def test_nothing_to_caption() -> None:
+    with pytest.raises(UsageError, match="at least one picture"):
+        captioned([])

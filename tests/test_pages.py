@@ -26,7 +26,8 @@ def test_contrast_is_that_of_wcag() -> None:
 
 
 def test_every_color_of_a_page_is_in_the_palette() -> None:
-    templates = [("cvtool", "results.html.j2"), ("cvtool.gan", "run.html.j2"), ("cvtool.caption", "captions.html.j2")]
+    shared = [("cvtool", name) for name in ("results.html.j2", "run.html.j2", "chart.svg.j2")]
+    templates = [*shared, ("cvtool.gan", "generator.html.j2"), ("cvtool.caption", "captions.html.j2")]
     for package, name in templates:
         assert not re.search(r"[:\s]#[0-9a-f]{3,8}\b|rgb\(|hsl\(", source(package, name)), name
 

@@ -12,11 +12,15 @@ from helpers import save
 
 from cvtool.caption.metrics import score
 from cvtool.caption.report import Described, write_page
+from cvtool.caption.run_report import page as captioner_page
 from cvtool.cli.console import Console
 from cvtool.cli.reporting import Report, Shown
 from cvtool.gan.report import page as run_page
+from cvtool.pages import preview
+from cvtool.stylize.instant.report import page as painter_page
 
 PROGRAM = find()
+KINDS = ["report", "run", "captions", "captioner", "painter"]
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium")
 
 UNREADABLE = """
@@ -52,7 +56,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One page of each kind."""
     folder = tmp_path_factory.mktemp("pages")
     photo = np.random.default_rng(0).random((60, 90, 3), dtype=np.float32)
-    files = {name: folder / f"{name}.html" for name in ("report", "run", "captions")}
+    files = {name: folder / f"{name}.html" for name in KINDS}
 
     report = Report(files["report"], "cvtool fool", 2)
     report.failed.append(("broken" * 30 + ".png", "It is not a picture."))
@@ -76,10 +80,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         {"step": i, "fd": 10.0 - i, "precision": 0.5, "loss_g": 1.0, "loss_d": 0.5, "trouble": "odd"} for i in (1, 2)
     ]
     files["run"].write_text(run_page({"data": "d" * 90}, checks, [(1, png), (2, png)], command="cvtool gan"), "utf-8")
+    sheets = [(i, preview(photo, 90)) for i in (1, 2)]
+    measured = {"cider": 0.5, "bleu4": 0.2, "rouge_l": 0.4, "bleu1": 0.6, "bleu2": 0.4, "bleu3": 0.3}
+    epochs = [{"epoch": i, "step": 9 * i, "phase": "words", "loss": 40.0 - i, "perplexity": 20.0, "metrics": measured,
+               "is_best": True, "captions": {"a.png": "a dog " * 30}} for i in (1, 2)]  # fmt: skip
+    files["captioner"].write_text(captioner_page({"data": "d" * 90}, epochs, sheets, command="cvtool caption"), "utf-8")
+    painted = [{"step": i, "loss": 2.0, "held_out_loss": 2.5, "is_best": True} for i in (1, 2)]
+    files["painter"].write_text(painter_page({"data": "d" * 90}, painted, sheets, command="cvtool stylize"), "utf-8")
     return files
-
-
-KINDS = ["report", "run", "captions"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,3 +165,16 @@ def test_without_scripts_both_pictures_are_seen(tab: Tab, pages) -> None:
     boxes = tab.ask("[...document.querySelectorAll('.pair img')].slice(0, 2).map(i => i.getBoundingClientRect().x)")
     assert boxes[0] < boxes[1]
     assert not tab.ask(f"{SLIDER}.checkVisibility()")
+
+
+@pytest.mark.parametrize("kind", ["run", "captioner", "painter"])
+def test_a_slider_chooses_a_picture_of_a_run(tab: Tab, pages, kind: str) -> None:
+    shown = "[...document.querySelectorAll('#grids figure')].map(figure => figure.checkVisibility())"
+    tab.go(pages[kind])
+    assert tab.ask(shown) == [False, True]
+    tab.ask("document.getElementById('when').focus()")
+    tab.press("Home", 36)
+    assert tab.ask(shown) == [True, False]
+    assert " 1" in tab.ask("document.getElementById('which').textContent")
+    tab.go(pages[kind], script=False)
+    assert tab.ask(shown) == [True, True]

@@ -89,6 +89,50 @@ def sheet(cells: Sequence[tuple[str, NDArray[np.float32]]], columns: int = 5, ce
     return np.concatenate(strips)
 
 
+def captioned(
+    cells: Sequence[tuple[str, NDArray[Any]]], columns: int = 3, cell: int = 256, lines: int = 3, gap: int = 8
+) -> NDArray[np.float32]:
+    """Pictures of any sizes, `columns` a row, each above its text → one picture (H, W, 3) in [0, 1] on white.
+
+    Args:
+        cells: text and picture (H, W, 3) or grey (H, W), float in [0, 1] or uint8; each is scaled to fit its cell.
+        columns: pictures a row.
+        cell: side of a square cell in pixels; what no picture needs of its height is left out.
+        lines: there is room for below each picture; the rest of a longer text is cut with "…".
+        gap: white pixels between cells and around the sheet.
+
+    Raises:
+        UsageError: no cells, a size below what can be drawn, or a cell that is not a picture.
+    """
+    rows = [[picture for _, picture in cells[start : start + columns]] for start in range(0, len(cells), columns)]
+    _check(rows, min(columns, len(cells)), (), (), cell, gap)
+    font = ImageFont.load_default(max(SMALLEST_FONT, cell // CELLS_PER_LETTER))
+    texts = [_wrapped(text, font, cell, lines) for text, _ in cells]
+    pictures = [_fitted(picture, cell) for _, picture in cells]
+    high, line = max(len(picture) for picture in pictures), _height(font)
+    pitch = high + gap // 2 + line * lines + gap
+    sheet = np.ones((gap + len(rows) * pitch, gap + min(columns, len(cells)) * (cell + gap), 3), dtype=np.float32)
+    for number, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
+        top, left = gap + number // columns * pitch, gap + number % columns * (cell + gap)
+        height, width = picture.shape[:2]
+        sheet[top + high - height : top + high, left + (cell - width) // 2 :][:, :width] = picture
+        for place, words in enumerate(text):
+            indent = (cell - _width(words, font)) // 2
+            _write(sheet, words, font, top + high + gap // 2 + place * line, left + max(0, indent))
+    return sheet
+
+
+def _wrapped(text: str, font: Font, width: int, lines: int) -> list[str]:
+    """`text` in at most so many lines, each at most `width` pixels wide; what does not fit is cut with "…"."""
+    words = text.split()
+    found: list[str] = []
+    while words and len(found) < lines - 1:
+        count = next((n for n in range(len(words), 1, -1) if _width(" ".join(words[:n]), font) <= width), 1)
+        found.append(_shortened(" ".join(words[:count]), font, width))
+        words = words[count:]
+    return [*found, _shortened(" ".join(words), font, width)] if words else found
+
+
 def _check(
     rows: Sequence[Sequence[Cell]],
     columns: int,

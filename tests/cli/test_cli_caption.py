@@ -11,18 +11,23 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from helpers import piped, save
+from html_pages import Page, check_stands_alone
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import cvtool.cli.main as program
 from cvtool.bundled import asset_folder
 from cvtool.caption.checkpoint import BUNDLED, read_checkpoint
+from cvtool.caption.datasets import CaptionedPicture
 from cvtool.caption.features import read_features
 from cvtool.caption.training import Trainer
+from cvtool.charts import number as written
+from cvtool.cli.caption_page import _thumbnails
 from cvtool.provenance import read_provenance
 
 COMMON = {"command", "input", "output", "model", "device", "seed", "seconds", "version"}
@@ -124,8 +129,12 @@ def test_train_with_json(cvtool, data: Path, here: Path) -> None:
     assert all(each["command"] == "caption train" and each.keys() >= METRICS | COMMON for each in epochs)
     assert all({"step", "loss", "perplexity", "seconds", "phase"} <= each.keys() for each in epochs)
     assert last["checkpoint"] == "run/best.safetensors"
-    files = {"best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "state.pt", "features.h5"}
+    files = {"best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "state.pt", "features.h5",
+             "samples", "report.html"}  # fmt: skip
     assert {path.name for path in Path("run").iterdir()} - {"tensorboard"} == files  # that is there if it is installed
+    assert sorted(path.name for path in Path("run/samples").iterdir()) == ["epoch-001.png", "epoch-002.png"]
+    assert read_provenance("run/samples/epoch-002.png").command == "caption train"
+    assert not any("captions" in each for each in epochs)
     config = json.loads(Path("run/config.json").read_text())
     assert config["train_options"]["epochs"] == 2
     assert config["spec"] == "folder:set"
@@ -137,6 +146,90 @@ def test_train_with_json(cvtool, data: Path, here: Path) -> None:
     assert set(checkpoint.vocabulary.words[4:]) == {"a", "picture", "this", "is", *COLORS}
     assert read_features(Path("run/features.h5")).origin.fingerprint == checkpoint.fingerprint
     assert "4 pictures" in done.err
+
+
+def check_page(run: Path) -> Page:
+    """All that was measured is on the page of a run, and what was said in each epoch."""
+    page = Page.read(run / "report.html")
+    check_stands_alone(page)
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    table = [row for row in page.rows() if len(row) > 2]
+    assert [row[0] for row in table] == ["Epoch", *(str(each["epoch"]) for each in records)]
+    columns = dict(zip(table[0], table[-1], strict=True))
+    assert columns["CIDEr-D"] == written(records[-1]["metrics"]["cider"])
+    assert columns["Perplexity"] == written(records[-1]["perplexity"])
+    assert (
+        f"The best captioner is that of epoch {[each['epoch'] for each in records if each['is_best']][-1]}."
+        in page.texts
+    )
+    for record, image in zip(records, page.of("img"), strict=True):
+        assert f"Epoch {record['epoch']}, CIDEr-D {written(record['metrics']['cider'])}." in str(image["alt"])
+        assert len(record["captions"]) == 3
+        assert all(f"{name}: {said}." in str(image["alt"]) for name, said in record["captions"].items())
+    assert len({picture.size for picture in page.pictures()}) == 1  # the slider changes pictures, not the page
+    return page
+
+
+def test_the_page_of_a_run(shelf: Path) -> None:
+    page = check_page(shelf / "run")
+    with Image.open(shelf / "run/samples/epoch-011.png") as sheet:
+        assert page.pictures()[-1].size == sheet.size
+        for place, color in enumerate(COLORS.values()):  # three pictures beside each other
+            shown = np.asarray(sheet)[20:240, 264 * place + 20 : 264 * place + 240].mean((0, 1))
+            assert shown == pytest.approx(np.array(color), abs=8)
+    labels = [str(svg["aria-label"]).split(" by epoch")[0] for svg in page.of("svg") if svg.get("role") == "img"]
+    assert labels == [
+        "Training loss", "Reward", "Perplexity", "CIDEr-D", "BLEU-4 and ROUGE-L", "BLEU of fewer words",
+        "Words per caption",
+    ]  # fmt: skip
+    assert any(text.startswith("cvtool caption train --data folder:") for text in page.texts)
+    assert page.numbers()["train_options.scst"] == "1"
+
+
+def test_overwrite_removes_the_old_pictures(cvtool, data: Path, here: Path) -> None:
+    Path("run/samples").mkdir(parents=True)
+    old, mine = Path("run/samples/epoch-009.png"), Path("run/samples/mine.png")
+    for path in (old, mine, Path("run/report.html")):
+        path.write_bytes(b"old")
+    words = ("caption", "train", "--data", "folder:set", "-o", "run", *SHORT, "-q")
+    assert cvtool(*words, "--overwrite").code == 0
+    assert (old.exists(), mine.exists()) == (False, True)
+    assert len(Page.read(Path("run/report.html")).pictures()) == 1
+
+
+def test_a_set_without_pictures_has_a_page_without(cvtool, here: Path) -> None:
+    words = ["<NULL>", "<START>", "<END>", "<UNK>", "a", "dog"]
+    Path("set").mkdir()
+    index = {word: number for number, word in enumerate(words)}
+    Path("set/coco2014_vocab.json").write_text(json.dumps({"idx_to_word": words, "word_to_idx": index}))
+    captions = np.zeros((3, 17), dtype=np.int32)
+    captions[:, :4] = [[1, 4, 5, 2], [1, 5, 2, 0], [1, 4, 3, 2]]
+    with h5py.File("set/coco2014_captions.h5", "w") as file:
+        for part in ("train", "val"):
+            file[f"{part}_captions"] = captions
+            file[f"{part}_image_idxs"] = np.array([1, 0, 1], dtype=np.int32)
+    for part in ("train", "val"):
+        with h5py.File(f"set/{part}2014_vgg16_fc7_pca.h5", "w") as file:
+            file["features"] = np.arange(12, dtype=np.float32).reshape(3, 4)
+        Path(f"set/{part}2014_urls.txt").write_text("u0\nu1\nu2\n")
+    done = cvtool("caption", "train", "--data", "cs231n:set", "-o", "run", *SHORT, *COURSE, "-q")
+    assert done.code == 0, done.err
+    page = Page.read(Path("run/report.html"))
+    assert (page.of("img"), page.of("input"), Path("run/samples").exists()) == ([], [], False)
+    assert "The best captioner is that of epoch 1." in page.texts
+    assert "captions" not in json.loads(Path("run/metrics.jsonl").read_text())
+
+
+def test_pictures_shown_are_from_all_over_the_split(tmp_path: Path) -> None:
+    """One that broke meanwhile gives way to the next: it is no reason to end a run that has its features."""
+    make_set(tmp_path, dev=20)
+    pictures = [CaptionedPicture(f"{n}", tmp_path / "dev" / f"{n}.png", ("a",), "dev") for n in range(20)]
+    assert list(_thumbnails(pictures)) == ["0", "3", "6", "10", "13", "16"]
+    (tmp_path / "dev/3.png").write_bytes(b"no picture")
+    (tmp_path / "dev/6.png").unlink()
+    assert list(_thumbnails(pictures)) == ["0", "4", "7", "10", "13", "16"]
+    assert list(_thumbnails(pictures[3:5])) == ["4"]
+    assert {pixels.shape for pixels in _thumbnails(pictures).values()} == {(256, 256, 3)}
 
 
 def test_what_a_run_tells(cvtool, shelf: Path) -> None:
@@ -191,6 +284,8 @@ KILLED = """
 import os, signal, sys
 import cvtool.training
 from cvtool.caption.training import Trainer
+from cvtool.charts import number as written
+from cvtool.cli.caption_page import _thumbnails
 from cvtool.cli.main import run
 
 what, count = sys.argv[1], int(sys.argv[2])
@@ -220,6 +315,9 @@ def test_killed_and_resumed(cvtool, shelf: Path, here: Path, what: str, count: i
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) < 11
     assert cvtool(*training(shelf, "run", "--resume", "-q")).code == 0
     assert_same_run(Path("run"), shelf / "run")
+    check_page(Path("run"))
+    for path in (shelf / "run/samples").iterdir():
+        assert (Path("run/samples") / path.name).read_bytes() == path.read_bytes()
 
 
 def test_training_says_what_it_does_and_where_the_result_is(cvtool, data: Path, here: Path) -> None:
@@ -257,6 +355,10 @@ def test_ctrl_c(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch
         assert done.err.splitlines()[-1] == "cvtool: interrupted: Stopped; 'run' goes on with --resume."
         assert len(calls) == step
         assert Path("run/state.pt").exists()
+        if step > 3:  # an epoch has come to an end
+            check_page(Path("run"))
+        else:
+            assert "Nothing has been measured yet." in Page.read(Path("run/report.html")).texts
         assert cvtool(*training(shelf, "run", "--resume", "-q")).code == 0
         assert len(calls) == 33  # none twice
     assert_same_run(Path("run"), shelf / "run")
@@ -288,6 +390,7 @@ def test_numpy_trains(cvtool, shelf: Path, here: Path) -> None:
     assert cvtool(*words, *COURSE, "-o", "a", "--engine", "numpy", "--cell", "gru").code == 0
     found = read_checkpoint(Path("a/best.safetensors")).captioner
     assert (found.options.cell.value, found.options.attention) == ("gru", False)
+    check_page(Path("a"))
 
 
 def test_start_with_a_checkpoint(cvtool, shelf: Path, here: Path) -> None:

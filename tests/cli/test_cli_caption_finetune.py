@@ -80,8 +80,10 @@ def lines(run: Path) -> list[dict]:
 
 def test_what_a_run_leaves(shelf: Path) -> None:
     (cache,) = (shelf / "run").glob("pictures-*.npy")
-    files = {"best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "state.pt", cache.name}
+    files = {"best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "state.pt", cache.name,
+             "samples", "report.html"}  # fmt: skip
     assert {path.name for path in (shelf / "run").iterdir()} - {"tensorboard"} == files
+    assert sorted(path.name for path in (shelf / "run/samples").iterdir()) == ["epoch-001.png", "epoch-002.png"]
     assert np.load(cache, mmap_mode="r", allow_pickle=False).shape == (8, SIDE, SIDE, 3)
     options = json.loads((shelf / "run/config.json").read_text())["train_options"]
     assert (options["finetune"], options["finetune_rate"]) == (True, 3e-4)

@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from html_pages import Page, check_stands_alone
 from PIL import Image
 
 import cvtool.cli.main as program
+from cvtool.charts import number as written
 from cvtool.provenance import read_provenance
 from cvtool.stylize.instant import training
 from cvtool.stylize.instant.checkpoint import read_checkpoint
@@ -91,7 +93,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 def test_a_run_leaves_all_it_promises(shelf: Path) -> None:
     run = shelf / "run"
     assert {path.name for path in run.iterdir()} - {"tensorboard"} == {  # that is there if it is installed
-        *("config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt", "samples")
+        *("config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt", "samples", "report.html")
     }
     assert [path.name for path in sorted((run / "samples").iterdir())] == ["step-000002.png", "step-000004.png"]
     made = read_provenance(run / "samples/step-000002.png")
@@ -100,6 +102,37 @@ def test_a_run_leaves_all_it_promises(shelf: Path) -> None:
     config = json.loads((run / "config.json").read_text())
     assert config["training"]["steps"] == 4
     assert len(config["data"].split()) == 2
+
+
+def test_the_page_shows_the_run(shelf: Path, cvtool: Callable[..., Any], tmp_path: Path) -> None:
+    page = Page.read(shelf / "run" / "report.html")
+    check_stands_alone(page)
+    assert [picture.size for picture in page.pictures()] == [
+        Image.open(path).size for path in sorted((shelf / "run" / "samples").iterdir())
+    ]
+    records = [json.loads(line) for line in (shelf / "run" / "metrics.jsonl").read_text().splitlines()]
+    best = [record for record in records if record["is_best"]][-1]
+    assert f"The best painter is that of step {best['step']}." in page.texts
+    assert written(best["held_out_loss"]) in page.texts
+    for record in records:
+        caption = f"Step {record['step']}, held-out loss {written(record['held_out_loss'])}"
+        assert caption in page.texts
+        assert any(caption in str(image["alt"]) for image in page.of("img"))
+    labels = [str(svg["aria-label"]).split(" by step")[0] for svg in page.of("svg") if svg.get("role") == "img"]
+    assert labels == ["Loss", "Style", "Content", "Variation"]
+    assert any(text.startswith("cvtool stylize train-instant --content") for text in page.texts)
+
+    run = tmp_path / "run"
+    shutil.copytree(shelf / "run", run)
+    (run / "report.html").unlink()
+    (run / "samples" / "step-000002.png").write_bytes(b"broken")
+    assert cvtool(*words(shelf, run, "--resume")).code == 0
+    assert len(Page.read(run / "report.html").pictures()) == 1
+    (run / "samples" / "step-000099.png").write_bytes(b"old")
+    assert cvtool(*words(shelf, run, "--overwrite")).code == 0
+    assert not (run / "samples" / "step-000099.png").exists()
+    again = Page.read(run / "report.html")
+    assert [image["src"] for image in again.of("img")] == [image["src"] for image in page.of("img")]
 
 
 def test_info_shows_what_made_the_checkpoint(shelf: Path, cvtool: Callable[..., Any]) -> None:
@@ -212,6 +245,7 @@ def test_ctrl_c_writes_a_checkpoint_and_exits_130(shelf: Path, tmp_path: Path) -
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "--resume" in err
+    check_stands_alone(Page.read(run / "report.html"))
     assert torch.load(run / "state.pt", weights_only=True)["state"]["position"]["step"] >= 2
 
 

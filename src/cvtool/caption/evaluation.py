@@ -116,8 +116,7 @@ def judge(
     found, loss, words = captions_and_loss(reader, corpus, options, device, "fp32", progress)
     metrics = metrics_of(found, corpus, vocabulary)
     captions = sum(len(each) for each in corpus.captions)
-    texts = {name: vocabulary.decode(each) for name, each in zip(corpus.names, found, strict=True)}
-    return Judgement(metrics, texts, loss / captions, perplexity(loss, words))
+    return Judgement(metrics, texts_of(found, corpus, vocabulary), loss / captions, perplexity(loss, words))
 
 
 @torch.no_grad()
@@ -169,6 +168,11 @@ def metrics_of(captions: Sequence[tuple[int, ...]], corpus: Corpus, vocabulary: 
         name: [vocabulary.words[word] for word in words] for name, words in zip(corpus.names, captions, strict=True)
     }
     return score(hypotheses, dict(zip(corpus.names, corpus.references, strict=True)))
+
+
+def texts_of(captions: Sequence[tuple[int, ...]], corpus: Corpus, vocabulary: Vocabulary) -> dict[str, str]:
+    """One caption for each picture of a corpus, in words, by the picture's name."""
+    return {name: vocabulary.decode(words) for name, words in zip(corpus.names, captions, strict=True)}
 
 
 def perplexity(loss: float, words: int) -> float:

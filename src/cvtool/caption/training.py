@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from cvtool.caption.batches import Corpus, batches, padded
 from cvtool.caption.decoder import Captioner
 from cvtool.caption.decoding import allowed, draw
-from cvtool.caption.evaluation import captions_and_loss, metrics_of, perplexity
+from cvtool.caption.epochs import Epoch, Position
+from cvtool.caption.evaluation import captions_and_loss, metrics_of, perplexity, texts_of
 from cvtool.caption.losses import log_probabilities, self_critical_loss, temporal_softmax_loss
 from cvtool.caption.metrics import CiderD, Metrics
 from cvtool.caption.options import Decode, DecodeOptions, TrainOptions
@@ -26,53 +27,6 @@ from cvtool.distributed import ALONE, Group, Share
 from cvtool.errors import CvtoolError
 from cvtool.progress import Progress, Step, Stop, never, silent
 from cvtool.tensors import autocast, seeded
-
-
-@dataclass
-class Position:
-    """Where a run is; with the weights and the optimiser's state, all that is needed to go on exactly.
-
-    Attributes:
-        epoch: that is running, from 0; the self-critical ones follow the others.
-        batch: of the epoch that comes next.
-        best: the best CIDEr-D so far.
-        best_epoch: that had it.
-        sums: of losses and words of the running epoch.
-        seconds: spent so far.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    best: float = -1.0
-    best_epoch: int = -1
-    sums: dict[str, float] = field(default_factory=dict)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to.
-
-    Attributes:
-        epoch, step: counted from 1.
-        phase: ``words`` or ``self-critical``.
-        loss: mean per caption, as the notes define it; of the self-critical epochs the mean reward, negative.
-        perplexity: of a word on the development split, by teacher forcing.
-        metrics: of greedy captions on the development split; these two by the weights that are kept.
-        seconds: since the start of the run.
-        tokens_per_second: of training alone.
-        is_best: no epoch had a better CIDEr-D.
-    """
-
-    epoch: int
-    step: int
-    phase: str
-    loss: float
-    perplexity: float
-    metrics: Metrics
-    seconds: float
-    tokens_per_second: float
-    is_best: bool
 
 
 class Trainer:
@@ -358,7 +312,8 @@ class Trainer:
         """Caption the development split and keep account."""
         position, sums = self.position, self.position.sums
         start = time.perf_counter()
-        metrics, hardness = self.group.from_main(self._measured() if self.group.is_main else ({}, 0.0))
+        captions, measured = self._measured() if self.group.is_main else ({}, ({}, 0.0))
+        metrics, hardness = self.group.from_main(measured)
         position.seconds += time.perf_counter() - start
         is_best = metrics["cider"] > position.best
         if is_best:
@@ -374,17 +329,18 @@ class Trainer:
             position.seconds,
             sums["tokens"] / sums["seconds"],
             is_best,
+            captions,
         )
 
-    def _measured(self) -> tuple[dict[str, Any], float]:
-        """Metrics of captions of the development split, and the perplexity of people's."""
+    def _measured(self) -> tuple[dict[str, str], tuple[dict[str, Any], float]]:
+        """Captions of the development split; their metrics, and the perplexity of people's."""
         self.captioner.eval()
         greedy = DecodeOptions(decode=Decode.greedy, longest=self.options.longest)
-        captions, loss, words = captions_and_loss(
+        found, loss, words = captions_and_loss(
             self.captioner, self.development, greedy, self.device, self.options.precision
         )
-        metrics = metrics_of(captions, self.development, self.vocabulary)
-        return vars(metrics), perplexity(loss, words)
+        metrics = metrics_of(found, self.development, self.vocabulary)
+        return texts_of(found, self.development, self.vocabulary), (vars(metrics), perplexity(loss, words))
 
 
 def groups(parameters: Iterable[nn.Parameter], decay: float) -> list[dict[str, Any]]:

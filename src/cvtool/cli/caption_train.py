@@ -137,8 +137,8 @@ def train(
 ) -> None:
     """Train a captioner on pictures with captions.
 
-    Writes last.safetensors, best.safetensors (by CIDEr-D of its own captions on the development split), metrics.jsonl,
-    and what --resume needs.
+    Writes best.safetensors (by CIDEr-D of its own captions on the development split), last.safetensors, samples/ (some
+    development pictures with their captions after each epoch), metrics.jsonl, report.html, and what --resume needs.
     """
     if resume and overwrite:
         raise UsageError("--resume goes on, --overwrite starts again. Give one of them.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ import typer
 from cvtool import __version__
 from cvtool.caption.options import Engine, ModelOptions, TrainOptions
 from cvtool.cli.caption_data import checked, complete_features
+from cvtool.cli.caption_page import Showing, sheets_of
 from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
+from cvtool.cli.run_sheets import REPORT
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
 from cvtool.provenance import environment
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
     from cvtool.caption.batches import Corpus
     from cvtool.caption.checkpoint import Checkpoint
     from cvtool.caption.datasets import CaptionData, CaptionedPicture
+    from cvtool.caption.epochs import Epoch
     from cvtool.caption.extractor import Extractor
     from cvtool.caption.features import Pca
     from cvtool.caption.finetuning import Sight
     from cvtool.caption.preparation import Source
-    from cvtool.caption.training import Epoch, Trainer
+    from cvtool.caption.training import Trainer
     from cvtool.distributed import Group
     from cvtool.training import RunDirectory
 
@@ -123,6 +126,7 @@ def _train(
             if request.features is None:
                 kept.unlink(missing_ok=True)
             remove_kept_rows(request.run)
+            sheets_of(request.run).clear()
             begun = {"spec": request.data, "command_line": line, "environment": environment()}
             run.write_config({**config, **begun, **company(group)})
         _Run(request, console, run, data, line, group).go(resume)
@@ -153,6 +157,7 @@ class _Run:
     group: Group
     pca: Pca | None = None
     sight: Sight | None = None
+    showing: Showing = field(init=False)
 
     def go(self, resume: bool) -> None:
         checkpoint, training, development = self._prepare()
@@ -166,6 +171,11 @@ class _Run:
             f"{len(training)} pictures, {tokens} words to learn from, {len(checkpoint.vocabulary)} in the vocabulary; "
             f"{sum(p.numel() for p in trainer.parameters()) / 1e6:.1f} million weights on {trainer.device}."
         )
+
+        if self.group.is_main:
+            title = f"A captioner of {self.data.spec}"
+            self.showing = Showing(self.run, self.data.split("dev"), self.line, title)
+            self.showing.write()
 
         def save() -> None:
             self.run.save_state(trainer.state())
@@ -187,6 +197,7 @@ class _Run:
             self.group.wait()  # lest those who are done end the one that writes
             raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
         path = self.run.path / "best.safetensors"
+        self.console.say(f"'{self.run.path / REPORT}' shows the run.")
         self.console.say(
             f"'{path}' has the best CIDEr-D, {trainer.position.best:.3f}; "
             f"try: cvtool caption describe PHOTO --checkpoint {shlex.quote(str(path))}"
@@ -313,7 +324,8 @@ class _Run:
         metrics = {key: value for key, value in asdict(epoch.metrics).items() if isinstance(value, float)}
         facts = {"epoch": epoch.epoch, "step": epoch.step, "perplexity": epoch.perplexity, **metrics}
         record = {**asdict(epoch), "metrics": metrics}
-        self.run.log(record)
+        captions = record.pop("captions")
+        self.run.log({**record, **self.showing.said(captions)})
         note = Provenance(
             command="caption train",
             version=__version__,
@@ -328,6 +340,8 @@ class _Run:
             checkpoint = replace(checkpoint, network={**checkpoint.network, **trainer.network_weights()})
         for name in ("last.safetensors", *(["best.safetensors"] if epoch.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
+        self.showing.draw(epoch.epoch, captions, note)
+        self.showing.write()
         more: dict[str, Any] = {key: value for key, value in record.items() if key not in ("seconds", "metrics")}
         self.console.result("caption train", seconds=round(epoch.seconds, 1), **{**more, **metrics})
         if not self.console.json:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cvtool.animation import encode_animation
 from cvtool.cli.gan_generator import as_cell, fitting_scale
-from cvtool.cli.outputs import make_folder
+from cvtool.cli.run_sheets import REPORT, Sheets
 from cvtool.files import write_atomically
 from cvtool.gan.labels import in_turn
 from cvtool.gan.report import page
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cvtool.gan.networks import Generator
     from cvtool.training import RunDirectory
 
-SAMPLES, REPORT = "samples", "report.html"
 SHEET_WIDTH, WIDEST_CELL, GAP = 900, 256, 4  # pixels
 WALK_SIDE = 192  # pixels
 SEED = 0
@@ -47,18 +46,12 @@ def write_grid(
         note: what made them.
     """
     names = [classes[row % len(classes)] for row in range(len(pictures) // columns)] if classes else []
-    make_folder(run / SAMPLES)
-    write_atomically(_grid_file(run, step), _sheet(pictures, columns, names, note=note))
+    sheets_of(run).write(step, _sheet(pictures, columns, names, note=note))
 
 
-def _grid_file(run: Path, step: int) -> Path:
-    return run / SAMPLES / f"step-{step:06d}.png"
-
-
-def clear(run: Path) -> None:
-    """Remove the pictures of a run that is started again."""
-    for path in [*(run / SAMPLES).glob("step-*.png"), run / REPORT]:
-        path.unlink(missing_ok=True)
+def sheets_of(run: Path) -> Sheets:
+    """The grids of a run's checks."""
+    return Sheets(run, "step-{:06d}.png")
 
 
 def write_page(
@@ -80,7 +73,8 @@ def write_page(
         title: of the page.
     """
     records = run.records()
-    files = [(each["step"], _grid_file(run.path, each["step"])) for each in records]
+    sheets = sheets_of(run.path)
+    files = [(each["step"], sheets.file(each["step"])) for each in records]
     grids = [(step, file.read_bytes()) for step, file in files if file.exists()]
     text = page(
         run.read_config(),

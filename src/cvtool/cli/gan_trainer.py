@@ -13,10 +13,11 @@ import typer
 from cvtool import __version__
 from cvtool.cli.console import Console
 from cvtool.cli.gan_data import absolute, checked
-from cvtool.cli.gan_page import REPORT, clear, write_grid, write_page
+from cvtool.cli.gan_page import sheets_of, write_grid, write_page
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
+from cvtool.cli.run_sheets import REPORT
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.distributed import Group
 from cvtool.errors import Interrupted
@@ -91,7 +92,7 @@ def _train(
         if resume:
             run.write_config({**run.read_config(), **company(group)})
         else:
-            clear(request.run)
+            sheets_of(request.run).clear()
             run.write_config({**config, "spec": request.data, "environment": environment(), **company(group)})
         _Run(request, context, console, run, data, trainer).go(resume)
 

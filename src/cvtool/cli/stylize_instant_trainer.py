@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,11 @@ import typer
 from cvtool import __version__
 from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
-from cvtool.cli.outputs import make_folder
 from cvtool.cli.repeat import command_line
+from cvtool.cli.run_sheets import REPORT, Sheets, write_report
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import Interrupted
-from cvtool.files import sha256_of, write_atomically
+from cvtool.files import sha256_of
 from cvtool.grids import contact_sheet
 from cvtool.images import encode_picture
 from cvtool.models.loader import load
@@ -25,6 +25,7 @@ from cvtool.provenance import Provenance, environment
 from cvtool.stylize.instant.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from cvtool.stylize.instant.data import KINDS, BadPicturesError, Problem, Shelf, read_shelf
 from cvtool.stylize.instant.options import InstantTrainOptions, PainterOptions
+from cvtool.stylize.instant.report import page
 from cvtool.stylize.instant.statistics import ENCODER
 from cvtool.stylize.instant.training import Check, Trainer, prepare
 from cvtool.training import BEST, LAST, RunDirectory
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAME = "stylize train-instant"
-SAMPLES = "samples"
 SHOWN = 10
 """Problems that are listed; of the others only the number is told."""
 FEWEST_CONTENTS, FEWEST_STYLES = 8, 2
@@ -83,8 +83,7 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
         if not resume:
-            for path in (request.run / SAMPLES).glob("step-*.png"):
-                path.unlink(missing_ok=True)
+            _sheets(request.run).clear()
             specs = {"contents": list(request.content), "style_folders": list(request.styles)}
             run.write_config({**config, **specs, "environment": environment()})
         _Run(request, context, console, run, contents, styles, trainer).go(resume)
@@ -121,12 +120,17 @@ class _Run:
     contents: Shelf
     styles: Shelf
     trainer: Trainer
+    sheets: Sheets = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sheets = _sheets(self.run.path)
 
     def go(self, resume: bool) -> None:
         trainer = self.trainer
         if resume:
             restore(trainer, self.run)
         self._introduce()
+        self._show()
 
         def on_step() -> None:
             if self.run.is_due or trainer.at_check:
@@ -141,7 +145,10 @@ class _Run:
             self.run.save_state(trainer.state())
             raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
         path = self.run.path / BEST
-        self.console.say(f"'{path}' has the smallest loss on what was held out, {trainer.position.best:.4f}.")
+        self.console.say(
+            f"'{path}' has the smallest loss on what was held out, {trainer.position.best:.4f}; "
+            f"'{REPORT}' beside it shows the run."
+        )
         self._result(trainer.position.seconds, output=str(path), checkpoint=str(path))
 
     def _introduce(self) -> None:
@@ -159,8 +166,8 @@ class _Run:
             "styles": [_absolute(spec) for spec in self.request.styles],
             "start": self.request.start,
         }
-        if self.request.training.steps is None:
-            position = self.trainer.position
+        position = self.trainer.position
+        if self.request.training.steps is None and position.total:
             replaced |= {"budget": None, "steps": position.total, "every": position.every}
         dropped = frozenset({"resume", "overwrite"})
         return command_line(self.context, [], replaced=replaced, dropped=dropped) + " -o RUN_DIR"
@@ -185,6 +192,7 @@ class _Run:
         note = self._note()
         for name in (LAST, *([BEST] if check.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
+        self._show()
         self._result(check.seconds, **{name: value for name, value in record.items() if name != "seconds"})
         if not self.console.json:
             self.console.line(_in_words(check, self.trainer.position.total))
@@ -208,10 +216,18 @@ class _Run:
 
     def _draw(self, check: Check) -> None:
         """Contents, styles and paintings below each other, as samples/step-NNNNNN.png."""
-        make_folder(self.run.path / SAMPLES)
         sheet = contact_sheet([list(row) for row in check.tiles], cell=CELL, gap=GAP)
-        data = encode_picture(sheet, "png", note=self._note(step=check.step))
-        write_atomically(self.run.path / SAMPLES / f"step-{check.step:06d}.png", data)
+        self.sheets.write(check.step, encode_picture(sheet, "png", note=self._note(step=check.step)))
+
+    def _show(self) -> None:
+        """The run so far as report.html."""
+        records = self.run.records()
+        sheets = self.sheets.shown(records, "step")
+        write_report(self.run.path, page(self.run.read_config(), records, sheets, command=self._line()))
+
+
+def _sheets(run: Path) -> Sheets:
+    return Sheets(run, "step-{:06d}.png")
 
 
 def _absolute(spec: str) -> str:

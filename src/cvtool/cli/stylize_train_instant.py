@@ -89,7 +89,7 @@ def train_instant(
     """Train a painter for 'cvtool stylize --instant'.
 
     Writes best.safetensors (the averaged weights with the smallest loss on what was held out), last.safetensors,
-    samples/, metrics.jsonl, and what --resume needs.
+    samples/, metrics.jsonl, report.html, and what --resume needs.
     """
     if resume and overwrite:
         raise UsageError("--resume goes on, --overwrite starts again. Give one of them.")

@@ -1,4 +1,4 @@
-"""Curves over the steps of a run, laid out for the template that draws them as SVG. No torch here."""
+"""Curves over the steps or epochs of a run, laid out for the template that draws them as SVG. No torch here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Curve:
 
     Attributes:
         name: of the quantity, for the legend.
-        steps: of the points.
+        steps: of the points, or epochs.
         values: one for each; NaN, and what else is not finite, leaves a gap.
         low, high: ends of their intervals; empty, or one for each.
     """
@@ -78,6 +78,7 @@ class Chart:
         x, y: the ticks of both axes.
         events: places on the axis of x.
         logarithmic: each tick of y is a power or a simple multiple of one.
+        by: what x counts.
     """
 
     title: str
@@ -87,6 +88,7 @@ class Chart:
     y: tuple[Tick, ...]
     events: tuple[float, ...]
     logarithmic: bool
+    by: str
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -97,7 +99,8 @@ class Chart:
     @property
     def summary(self) -> str:
         """For those who cannot see it."""
-        return f"{self.title} by step. Last: " + ", ".join(f"{each.name} {each.last}" for each in self.curves) + "."
+        last = ", ".join(f"{each.name} {each.last}" for each in self.curves)
+        return f"{self.title} by {self.by}. Last: {last}."
 
 
 def chart(
@@ -108,6 +111,8 @@ def chart(
     within: tuple[float, float] | None = None,
     may_be_logarithmic: bool = False,
     events: Sequence[float] = (),
+    by: str = "step",
+    finest: float = 0.0,
 ) -> Chart | None:
     """Lay out curves over common axes; None when none of them has a finite value.
 
@@ -118,6 +123,8 @@ def chart(
         within: ends of y at least, unless it is logarithmic; what lies outside widens them.
         may_be_logarithmic: y is so if all values are positive and their range is over 20-fold.
         events: steps at which something happened; those on the axis become vertical lines.
+        by: what x counts.
+        finest: ticks of x are at least so far apart.
     """
     shown = [curve for curve in curves if any(_is_number(value) for value in curve.values)]
     if not shown:
@@ -127,11 +134,11 @@ def chart(
     logarithmic = may_be_logarithmic and min(values) > 0 and max(values) / min(values) > 20
     widened = values if logarithmic else [*values, *(within or ())]
     low, high = min(widened), max(widened)
-    x_ticks, to_x = _axis(0.0, end, LEFT, WIDTH - RIGHT, snug=True)
+    x_ticks, to_x = _axis(0.0, end, LEFT, WIDTH - RIGHT, snug=True, finest=finest)
     y_ticks, to_y = (_log_axis if logarithmic else _axis)(low, high, HEIGHT - BOTTOM, TOP)
-    drawn = tuple(_drawn(curve, to_x, to_y) for curve in shown)
+    drawn = tuple(_drawn(curve, to_x, to_y, by) for curve in shown)
     lines = tuple(to_x(event) for event in events if 0 <= event <= end)
-    return Chart(title, note, drawn, x_ticks, y_ticks, lines, logarithmic)
+    return Chart(title, note, drawn, x_ticks, y_ticks, lines, logarithmic, by)
 
 
 def number(value: float) -> str:
@@ -152,12 +159,12 @@ def _is_number(value: float) -> bool:
 Axis = tuple[tuple[Tick, ...], Callable[[float], float]]
 
 
-def _axis(low: float, high: float, start: float, end: float, *, snug: bool = False) -> Axis:
-    """Ticks at round numbers, and the map from values to start … end, which are ticks unless `snug`."""
+def _axis(low: float, high: float, start: float, end: float, *, snug: bool = False, finest: float = 0.0) -> Axis:
+    """Ticks at round numbers, `finest` apart at least; and the map to start … end, which are ticks unless `snug`."""
     if high - low <= max(ALIKE * max(abs(low), abs(high)), SMALLEST):
         room = abs(low) / 2 if abs(low) > SMALLEST else 1.0
         low, high = low - room, high + room
-    pace = _round_up((high - low) / TICKS)
+    pace = max(finest, _round_up((high - low) / TICKS))
     if snug:
         first, last = math.ceil(low / pace - 1e-9), math.floor(high / pace + 1e-9)
     else:
@@ -202,13 +209,13 @@ def _tick_text(value: float, pace: float) -> str:
     return f"{value:,.{max(0, -math.floor(math.log10(pace) + 1e-9))}f}"
 
 
-def _drawn(curve: Curve, to_x: Callable[[float], float], to_y: Callable[[float], float]) -> Drawn:
+def _drawn(curve: Curve, to_x: Callable[[float], float], to_y: Callable[[float], float], by: str) -> Drawn:
     parts = _unbroken(curve)
     lines = tuple(_points([(to_x(curve.steps[i]), to_y(curve.values[i])) for i in part]) for part in parts)
     bands = tuple(_band(curve, part, to_x, to_y) for part in parts if len(part) > 1 and _has_interval(curve, part))
     there = [i for part in parts for i in part]
     marked = there if len(there) <= MARKED else [there[0], there[-1]]
-    marks = tuple((to_x(curve.steps[i]), to_y(curve.values[i]), _said(curve, i)) for i in marked)
+    marks = tuple((to_x(curve.steps[i]), to_y(curve.values[i]), _said(curve, i, by)) for i in marked)
     return Drawn(curve.name, lines, bands, marks, number(curve.values[there[-1]]))
 
 
@@ -234,8 +241,8 @@ def _band(curve: Curve, part: Sequence[int], to_x: Callable[[float], float], to_
     return _points([*above, *below[::-1]])
 
 
-def _said(curve: Curve, i: int) -> str:
-    return f"{curve.name} at step {number(curve.steps[i])}: {number(curve.values[i])}"
+def _said(curve: Curve, i: int, by: str) -> str:
+    return f"{curve.name} at {by} {number(curve.steps[i])}: {number(curve.values[i])}"
 
 
 def _points(places: Sequence[tuple[float, float]]) -> str:
