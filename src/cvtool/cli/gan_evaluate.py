@@ -135,6 +135,7 @@ def evaluate(
         console.warn(f"there are only {judged.found.reference} real pictures to compare {samples} samples with.")
     if nearest is not None:
         replaced = {"checkpoint": None if opened.bundled else opened.path, "data": absolute(data)}
+        replaced["nearest"] = nearest.name
         line = command_line(context, [], replaced=replaced)
         options_used: dict[str, Any] = {"data": data, "samples": samples, "truncation": truncation}
         text = note(opened, "gan evaluate", line, options_used, device=str(place), seed=seed)
