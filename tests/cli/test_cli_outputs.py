@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cvtool.cli.options import Format
-from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
+from cvtool.cli.outputs import Destination, check_writable, place_of, plan_outputs, result_name
 from cvtool.errors import UsageError
 from cvtool.images import FORMATS
 
@@ -92,6 +92,30 @@ def test_refused(here: Path, names: list[str], output: str, json: bool, message:
     (here / "file.txt").touch()
     with pytest.raises(UsageError, match=message):
         plan(names, output, json=json)
+
+
+def test_files_of_a_data_set_stay_and_results_beside_them_may_be_written_again(here: Path) -> None:
+    for name in ("set/a.png", "set/page.html", "other.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"x")
+    check_writable(Path("set/page.html"), [Path("set")], "--page")
+    check_writable(Path("set/new.png"), [Path("set")], "--nearest")
+    check_writable(Path("other.png"), [Path("set")], "--nearest")
+    with pytest.raises(UsageError, match="would be overwritten"):
+        check_writable(Path("set/a.png"), [Path("set")], "--nearest")
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        ("folder:set", "set"), ("set", "set"), ("h5:set.h5#pictures", "set.h5"), ("set.h5#pictures", "set.h5"),
+        ("fashion-mnist", "fashion-mnist"), ("odd:name", "odd:name"), ("zip:a#1.zip", "a#1.zip"),
+    ],
+)  # fmt: skip
+def test_where_a_data_set_lies(here: Path, spec: str, place: str) -> None:
+    for name in ("set.h5", "odd:name", "a#1.zip"):
+        Path(name).write_bytes(b"")
+    assert place_of(spec) == Path(place)
 
 
 def test_an_input_is_never_overwritten(here: Path, cat: Path) -> None:

@@ -344,7 +344,9 @@ def _numbers(names: Sequence[str]) -> Sequence[int]:
 
 
 def _is_inside(path: Path, folder: Path) -> bool:
-    return folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
+    """Whether `path` may be a part of a data set; pages and JSON lines in its folder were written by us."""
+    read = path.suffix.lower() not in (".html", ".jsonl")
+    return read and folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
 
 
 def refuse_input(path: Path, inputs: Iterable[Path | None], option: str) -> None:
@@ -359,9 +361,9 @@ def refuse_input(path: Path, inputs: Iterable[Path | None], option: str) -> None
 
 def place_of(spec: str) -> Path:
     """The file or folder that the SPEC of a data set names: ``KIND:PATH``, ``KIND:PATH#PART`` or a path."""
-    path = Path(spec) if Path(spec).exists() else Path(spec.partition(":")[2] or spec)
-    part = str(path).rpartition("#")[0]
-    return Path(part) if part and not path.exists() else path
+    path = Path(spec) if os.path.exists(spec) else Path(spec.partition(":")[2] or spec)
+    file, hash_sign, _ = str(path).rpartition("#")
+    return Path(file) if hash_sign and not path.exists() else path
 
 
 def _same_file(path: Path, other: Path) -> bool:
