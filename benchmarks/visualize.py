@@ -12,8 +12,9 @@ Every contestant gets the same classes. Those on one network get as many gradien
 takes of all of its networks. The pictures are judged as they are saved, in 8 bits, by SqueezeNet 1.1: another
 architecture, whose weights the package `ndf` carries; and by the EfficientNets, which say less, as they are relatives
 where they are not the networks that were climbed. Energy above half of the Nyquist frequency is noise that natural
-pictures do not have. Contestants take turns class by class, and the table counts the classes that all have done. Each
-row of results/visualize.jsonl is one picture; `load` says how busy the machine was: times count only when alone.
+pictures do not have. Contestants take turns class by class; for each set of classes that one of them has done the table
+has all that have done it. Each row of results/visualize.jsonl is one picture; `load` says how busy the machine was:
+times count only when alone.
 """
 
 from __future__ import annotations
@@ -223,39 +224,39 @@ def measure(count: int, minutes: float, keep: Path | None, only: str) -> None:
 
 
 def table() -> str:
-    """The classes that all contestants have done."""
+    """For each set of classes that a contestant has done: all contestants that have done it."""
     found: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
     for row in rows():
         found[row["contestant"]][row["class"]] = row
-    classes = sorted(set.intersection(*(set(each) for each in found.values()))) if found else []
     packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torch-lucent", "ndf"))
     lines = [
         f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {packages}; "
-        f"{len(classes)} classes, {gradients()} gradients each; energy above half Nyquist of natural pictures: "
-        f"{natural_energy():.1%}",
+        f"Python {platform.python_version()}, {packages}; {gradients()} gradients each; "
+        f"energy above half Nyquist of natural pictures: {natural_energy():.1%}",
         "",
-        "| contestant | SqueezeNet top-1 | top-5 | median rank | lite1 top-1 | lite2 top-1 | energy above half Nyquist "
-        "| s a class |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| contestant | classes | SqueezeNet top-1 | top-5 | median rank | lite1 top-1 | lite2 top-1 "
+        "| energy above half Nyquist | s a class |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name, each in found.items():
-        counted = [each[index] for index in classes]
-        stranger, lite1, lite2 = (
-            np.array([row["ranks"][judge] for row in counted])
-            for judge in ("squeezenet1_1", "efficientnet-lite1", "efficientnet-lite2")
-        )
-        energy, seconds = (np.mean([row[key] for row in counted]) for key in ("energy", "seconds"))
-        lines.append(
-            f"| {name} | {np.mean(stranger == 1):.0%} | {np.mean(stranger <= 5):.0%} | {np.median(stranger):.0f} | "
-            f"{np.mean(lite1 == 1):.0%} | {np.mean(lite2 == 1):.0%} | {energy:.1%} | {seconds:.1f} |"
-        )
-    whole = found.get("cvtool, default", {})
-    if len(whole) > len(classes):
-        ranks = np.array([row["ranks"]["squeezenet1_1"] for row in whole.values()])
-        lines += ["", f"The default on all its {len(whole)} classes: SqueezeNet top-1 {np.mean(ranks == 1):.0%}, "]
-        lines[-1] += f"top-5 {np.mean(ranks <= 5):.0%}, median rank {np.median(ranks):.0f}."
+    for classes in sorted({frozenset(each) for each in found.values()}, key=len, reverse=True):
+        lines += [
+            line(name, [each[index] for index in classes]) for name, each in found.items() if classes <= each.keys()
+        ]
     return "\n".join(lines)
+
+
+def line(name: str, counted: list[dict[str, Any]]) -> str:
+    """A contestant on some classes."""
+    stranger, lite1, lite2 = (
+        np.array([row["ranks"][judge] for row in counted])
+        for judge in ("squeezenet1_1", "efficientnet-lite1", "efficientnet-lite2")
+    )
+    energy, seconds = (np.mean([row[key] for row in counted]) for key in ("energy", "seconds"))
+    return (
+        f"| {name} | {len(counted)} | {np.mean(stranger == 1):.0%} | {np.mean(stranger <= 5):.0%} | "
+        f"{np.median(stranger):.0f} | {np.mean(lite1 == 1):.0%} | {np.mean(lite2 == 1):.0%} | {energy:.1%} | "
+        f"{seconds:.1f} |"
+    )
 
 
 def main() -> None:
