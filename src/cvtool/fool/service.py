@@ -184,7 +184,7 @@ class _Job:
             problem.ask(problem.x)  # perhaps nothing is to be done
         if not bool(problem.best.found.all()):
             self.spec.run(problem)
-            if self._takes_small_steps(problem.norm) and not bool(problem.best.found.all()):
+            if self._takes_small_steps(problem.norm) and not (stop() or bool(problem.best.found.all())):
                 step_over_rounding(problem)
         changed = [self._written(to_pixels(picture)) for picture in problem.best.picture]
         after = problem.best.logits if self._exact else self._classify([self._saved(pixels) for pixels in changed])
