@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvtool.codecs import notes
+from cvtool.codecs.video_streams import BT709, H264, VIDEO_RANGE, add_video_stream
 from cvtool.errors import UsageError
 from cvtool.files import shown, write_atomically
 
@@ -27,10 +28,6 @@ GIF_TICK = Fraction(1, 100)  # seconds; GIF counts time in these
 GIF_SHORTEST = 2  # ticks; players slow a shorter frame down to 10
 WEBP_TICK = Fraction(1, 1000)
 WEBP_QUALITY = 90
-H264_OPTIONS = {"crf": "18", "preset": "medium"}  # visually lossless
-MPEG4_OPTIONS = {"qscale": "2", "flags": "+qscale"}
-BT709 = 1  # FFmpeg's number of ITU-R BT.709 as matrix, primaries and transfer curve
-VIDEO_RANGE = 1  # FFmpeg's number of the range 16 to 235
 
 
 def animation_format(path: str | Path) -> str:
@@ -139,19 +136,11 @@ def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float, note: 
     rate = Fraction(float(fps)).limit_denominator(1001)
     held = max(1, round(hold * fps))
     height, width = (side + side % 2 for side in levels[0].shape[:2])
-    codec = _h264_or_older()
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         if note:
             container.metadata["comment"] = note
-        stream: Any = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = H264_OPTIONS if codec == "libx264" else MPEG4_OPTIONS
-        context = stream.codec_context
-        context.thread_count = 1  # the bytes would depend on the number of threads
-        # Untagged video is shown by guess, small pictures with another matrix than large ones.
-        context.colorspace = context.color_primaries = context.color_trc = BT709
-        context.color_range = VIDEO_RANGE
+        stream = add_video_stream(container, H264, height, width, rate)
         for level in [*levels, *[levels[-1]] * (held - 1)]:
             even = np.pad(level, ((0, height - level.shape[0]), (0, width - level.shape[1]), (0, 0)), mode="edge")
             frame: Any = av.VideoFrame.from_ndarray(even, format="rgb24")
@@ -160,10 +149,3 @@ def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float, note: 
             )
         container.mux(stream.encode(None))
     return buffer.getvalue()
-
-
-def _h264_or_older() -> str:
-    """x264, or FFmpeg's own MPEG-4 encoder where PyAV was built without it."""
-    import av
-
-    return "libx264" if "libx264" in av.codecs_available else "mpeg4"

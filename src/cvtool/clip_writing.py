@@ -6,7 +6,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvtool.clips import Clip, opened_container
+from cvtool.codecs.video_streams import BT709, H264, VIDEO_RANGE, Encoder, add_video_stream
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.files import atomic_path, shown, write_atomically, write_error
 from cvtool.images import Picture, encode_picture, flatten
 
-BT709 = 1  # FFmpeg's number of ITU-R BT.709 as matrix, primaries and transfer curve
-VIDEO_RANGE = 1  # FFmpeg's number of the range 16 to 235
 GIF_TICK = Fraction(1, 100)  # seconds; GIF counts time in these
 GIF_SHORTEST = 2  # ticks; players slow a shorter frame down to 10
 OPAQUE_FROM = 0.5
@@ -43,24 +42,20 @@ class Container:
     """
 
     format: str
-    video: tuple[tuple[str, dict[str, str]], ...]
+    video: Sequence[Encoder]
     sound: str
     copies: frozenset[str]
 
 
-_H264 = (
-    ("libx264", {"crf": "18", "preset": "medium"}),  # visually lossless
-    ("mpeg4", {"qscale": "2", "flags": "+qscale"}),
-)
-_VP9 = (
+_VP9: Sequence[Encoder] = (
     ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "3"}),
     ("libvpx", {"crf": "8", "b": "8M"}),
 )
 _MP4_SOUNDS = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus", "libopus", "flac"})
 CONTAINERS = {
-    ".mp4": Container("mp4", _H264, "aac", _MP4_SOUNDS),
-    ".mov": Container("mov", _H264, "aac", _MP4_SOUNDS - {"opus", "libopus", "flac"} | {"pcm_s16le", "pcm_s24le"}),
-    ".mkv": Container("matroska", _H264, "aac", frozenset()),
+    ".mp4": Container("mp4", H264, "aac", _MP4_SOUNDS),
+    ".mov": Container("mov", H264, "aac", _MP4_SOUNDS - {"opus", "libopus", "flac"} | {"pcm_s16le", "pcm_s24le"}),
+    ".mkv": Container("matroska", H264, "aac", frozenset()),
     ".webm": Container("webm", _VP9, "libopus", frozenset({"opus", "libopus", "vorbis", "libvorbis"})),
 }
 GIF = ".gif"
@@ -203,7 +198,8 @@ def _mux(container: Any, kind: Container, pictures: Iterable[Picture], source: C
     waiting = iter(pictures)
     first = next(waiting)
     height, width = (side + side % 2 for side in first.pixels.shape[:2])
-    stream = _video_stream(container, kind, height, width, source.rate)
+    rate = source.rate.limit_denominator(1_000_000)
+    stream = add_video_stream(container, kind.video, height, width, rate)
     tick = 1 / source.rate if source.steady else _tick(source)
     stream.codec_context.time_base = tick
     with _sound(container, kind, source) as pump:
@@ -240,21 +236,6 @@ def _timed(packets: list[Any], stops: list[int]) -> list[Any]:
         if packet.pts in after:
             packet.duration = after[packet.pts] - packet.pts
     return packets
-
-
-def _video_stream(container: Any, kind: Container, height: int, width: int, rate: Fraction) -> Any:
-    import av
-
-    codec, options = next(choice for choice in kind.video if choice[0] in av.codecs_available)
-    stream = container.add_stream(codec, rate=rate.limit_denominator(1_000_000))
-    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.options = dict(options)
-    context = stream.codec_context
-    context.thread_count = 1  # the bytes would depend on the number of threads
-    # Untagged video is shown by guess, small pictures with another matrix than large ones.
-    context.colorspace = context.color_primaries = context.color_trc = BT709
-    context.color_range = VIDEO_RANGE
-    return stream
 
 
 def _video_frame(picture: Picture, height: int, width: int) -> Any:
