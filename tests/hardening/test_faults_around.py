@@ -176,7 +176,7 @@ def _bash() -> None:
 @pytest.mark.usefixtures("_bash")
 class TestStreams:
     def test_a_reader_that_had_enough(self) -> None:
-        done = shell("cvtool classes | head -n 1; exit ${PIPESTATUS[0]}")
+        done = shell("cvtool classes --json | head -n 1; exit ${PIPESTATUS[0]}")  # more than a pipe holds
         assert (done.returncode, done.stderr) == (141, b"")
         assert done.stdout.count(b"\n") == 1
 
