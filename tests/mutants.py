@@ -46,6 +46,7 @@ GROUPS = {
     "caption": Group(
         ("caption/losses.py", *(f"caption/metrics/{name}.py" for name in ("bleu", "cider", "ngrams", "rouge"))),
         (
+            "caption/test_caption_decoder.py",
             "caption/test_metrics_known.py",
             "caption/test_metrics_properties.py",
             "caption/test_metrics_oracle.py",
