@@ -27,6 +27,18 @@ def test_who_else_wants_to_run(text: str, others: int, tmp_path: Path, monkeypat
     assert waiting.others() == 0
 
 
+def test_who_only_starts_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter(["1.00 0 0 2/9 1"] * 20 + ["1.00 0 0 1/9 1"])
+
+    class Told:
+        def read_text(self, encoding: str) -> str:
+            return next(told)
+
+    monkeypatch.setattr(waiting, "RUNNING", Told())
+    assert waiting.others() == 0
+    assert next(told, "nothing") == "nothing"  # and nobody looks any longer
+
+
 @pytest.mark.parametrize(
     ("others", "known", "expected"),
     [
