@@ -19,8 +19,7 @@ THUMBNAIL = 320
 BARS = 20
 """Bars of the histogram."""
 
-_LABELS = {
-    "images": "Pictures",
+LABELS = {
     "bleu1": "BLEU-1",
     "bleu2": "BLEU-2",
     "bleu3": "BLEU-3",
@@ -28,6 +27,11 @@ _LABELS = {
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr-D",
     "mean_length": "Words per caption",
+}
+"""What people call the measures of captions."""
+_LABELS = {
+    "images": "Pictures",
+    **LABELS,
     "distinct_words": "Different words",
     "novelty": "Captions not in the training set",
 }

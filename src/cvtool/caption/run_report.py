@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cvtool.caption.report import LABELS
 from cvtool.run_pages import Kind, Panel, Record, frame, last_best, value
 from cvtool.run_pages import page as run_page
 
@@ -22,13 +23,7 @@ _KIND = Kind(
         "loss": "Loss",
         "reward": "Reward",
         "perplexity": "Perplexity",
-        "bleu1": "BLEU-1",
-        "bleu2": "BLEU-2",
-        "bleu3": "BLEU-3",
-        "bleu4": "BLEU-4",
-        "rouge_l": "ROUGE-L",
-        "cider": "CIDEr-D",
-        "mean_length": "Words per caption",
+        **LABELS,
         "tokens_per_second": "Words/s",
         "seconds": "Seconds",
     },
