@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +31,14 @@ def to_pixels(tensor: Tensor) -> NDArray[np.float32]:
         raise ValueError(f"expected a tensor (1, 3, H, W), got shape {tuple(tensor.shape)}")
     planes = tensor.detach().float().clamp(0, 1).cpu().numpy()
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def mirrored(x: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
+    """(N, C, H, W) continued to the left, right, top and bottom: mirrored, repeated where it is too small for that."""
+    if not any(sides):
+        return x
+    small = max(sides[:2]) >= x.shape[3] or max(sides[2:]) >= x.shape[2]
+    return F.pad(x, sides, mode="replicate" if small else "reflect")
 
 
 def choose_device(name: str = "auto") -> torch.device:

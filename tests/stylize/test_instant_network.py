@@ -9,7 +9,8 @@ from cvtool.models.loader import load
 from cvtool.stylize.instant.network import Conditioned, Painter, style_numbers
 from cvtool.stylize.instant.options import PainterOptions
 from cvtool.stylize.instant.painting import moved, painted
-from cvtool.stylize.instant.statistics import COLORS, Encoder, covariance, raw_moments, statistics
+from cvtool.stylize.instant.statistics import COLORS, Encoder, raw_moments, statistics
+from cvtool.stylize.transport import covariance
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from cvtool.images import resize
 from cvtool.models.loader import load
 from cvtool.stylize import StylizeOptions, color
 from cvtool.stylize.extractor import Extractor
+from cvtool.stylize.grain import grain
 from cvtool.stylize.instant import service
 from cvtool.stylize.instant.checkpoint import Checkpoint, write_checkpoint
 from cvtool.stylize.instant.network import Conditioned, Painter
@@ -109,12 +110,17 @@ def test_a_style_file_paints_like_its_picture(painter: InstantPainter) -> None:
     model = painter.model
     square = smooth(64, 64, 5)
     seen = Extractor(model, tuple(LAYERS), (), 16, "fp32")(to_tensor(square)).moments[0]
-    file = StyleFile({64: tuple(seen)}, tuple(LAYERS), model.card.name, model.fingerprint, ())
+    file = StyleFile({64: seen}, tuple(LAYERS), model.card.name, model.fingerprint, (), {64: grain(to_tensor(square))})
     options = StylizeOptions(size=64)
     content = smooth(64, 64, 6)
     np.testing.assert_allclose(
         painter.paint(content, [file], options).pixels, painter.paint(content, [square], options).pixels, atol=2e-3
     )
+    before_grain = painter.paint(content, [replace(file, grains={})], options).pixels
+    assert np.abs(before_grain - painter.paint(content, [file], options).pixels).max() > 0.01
+    both = replace(options, style_weights=(1.0, 1.0))
+    mixed = painter.paint(content, [file, replace(file, grains={})], both).pixels
+    np.testing.assert_allclose(mixed, before_grain, atol=1e-5, err_msg="a style without grain leaves it out")
 
 
 def test_luminance_keeps_the_contents_chroma(painter: InstantPainter) -> None:

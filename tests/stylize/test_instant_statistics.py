@@ -14,12 +14,12 @@ from cvtool.stylize.instant.statistics import (
     LAYERS,
     STRIDE,
     Encoder,
-    covariance,
-    mirrored,
     raw_moments,
     transported,
 )
 from cvtool.stylize.losses import moments
+from cvtool.stylize.transport import covariance
+from cvtool.tensors import mirrored
 
 
 @pytest.fixture(scope="module")

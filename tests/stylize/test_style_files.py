@@ -1,6 +1,7 @@
 """Styles as files: raw moments that blend linearly, with no picture left."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from cvtool.images import fit_longer_side, resize
 from cvtool.models.loader import load
 from cvtool.stylize import StylizeOptions, stylize
 from cvtool.stylize.extractor import Extractor
+from cvtool.stylize.grain import SPACINGS
 from cvtool.stylize.losses import Moments, mix_moments, moments
 from cvtool.stylize.service import save_style
-from cvtool.stylize.style_files import SIZES, read_style, write_style
+from cvtool.stylize.style_files import SIZES, StyleFile, read_style, write_style
 from cvtool.stylize.styles import StyleBook
 
 RNG = np.random.default_rng(5)
@@ -47,7 +49,9 @@ def test_it_comes_back_from_its_file(style, tmp_path):
         ({"name": "one.png", "sha256": "00", "weight": 1.0},),
     )
     for size in SIZES:
-        for a, b in zip(back.at(size), style.at(size), strict=True):
+        kept, read = ((*each.at(size), *each.grain_at(size)) for each in (style, back))
+        assert len(read) == len(style.layers) + 1 + len(SPACINGS)
+        for a, b in zip(read, kept, strict=True):
             assert torch.equal(a.mean, b.mean)
             assert torch.equal(a.second, b.second)
 
@@ -92,8 +96,19 @@ def test_mixing_files_is_mixing_pictures(model):
     files = [save_style([picture], [{}], model, plain) for picture in (ONE, OTHER)]
     weights = StylizeOptions(style_weights=(1.0, 2.0), precision="fp32")
     of_files, of_pictures = (save_style(styles, [{}, {}], model, weights) for styles in (files, [ONE, OTHER]))
-    for a, b in zip(of_files.at(128), of_pictures.at(128), strict=True):
-        torch.testing.assert_close(a.second, b.second, rtol=1e-4, atol=1e-5)
+    for at in (StyleFile.at, StyleFile.grain_at):
+        for a, b in zip(at(of_files, 128), at(of_pictures, 128), strict=True):
+            torch.testing.assert_close(a.second, b.second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("few_sizes")
+def test_a_file_from_before_grain_was_kept_is_read_and_mixed_without(model, style, tmp_path):
+    write_style(tmp_path / "s.safetensors", replace(style, grains={}))
+    old = read_style(tmp_path / "s.safetensors")
+    assert old.grain_at(128) == []
+    mixed = save_style([old, ONE], [{}, {}], model, StylizeOptions(style_weights=(1.0, 1.0), precision="fp32"))
+    assert mixed.grains == {}
+    torch.testing.assert_close(mixed.at(128)[0].second, style.at(128)[0].second, rtol=1e-4, atol=1e-5)
 
 
 def test_taking_a_style_away_leaves_moments_that_a_picture_can_have():

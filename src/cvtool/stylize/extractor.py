@@ -18,7 +18,7 @@ from cvtool.models.folding import fold_batch_norm
 from cvtool.stylize.losses import Moments, moments
 from cvtool.stylize.receptive import Field, receptive_field
 from cvtool.stylize.tiles import Slices, Tile, Window, plan_tiles
-from cvtool.tensors import autocast
+from cvtool.tensors import autocast, mirrored
 
 if TYPE_CHECKING:
     from cvtool.models.loader import Model
@@ -109,9 +109,7 @@ class Extractor:
         m = self.margin
         height, width = picture.shape[2:]
         # Up to a multiple of the margin, so that every stride up to it divides the padded size without remainder.
-        sides = (m, m + -width % m, m, m + -height % m)
-        small = max(sides) >= min(height, width)
-        return F.pad(picture, sides, mode="replicate" if small else "reflect")
+        return mirrored(picture, (m, m + -width % m, m, m + -height % m))
 
     def _crop(self, maps: Tensor, picture: Tensor, padded: Tensor) -> Tensor:
         if not self.margin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 
 from cvtool.errors import BadInputError
 from cvtool.files import read_input
+from cvtool.stylize.grain import SPACINGS
 from cvtool.stylize.losses import Moments, mix_moments
 from cvtool.tensor_files import decode_tensors, write_tensors
 
@@ -23,6 +24,7 @@ COLORS = "colors"
 """What the moments of the colours are called in a file; no layer has this name."""
 
 _KEY = "style"
+_GRAINS = tuple(f"grain {spacing}" for spacing in SPACINGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,24 +36,23 @@ class StyleFile:
         layers: names of layers of `model`.
         model, fingerprint: the network, and its weights.
         pictures: what it was made of: ``name``, ``sha256`` and ``weight`` of each.
+        grains: {longer side: what `cvtool.stylize.grain.grain` says}; empty in files from before it was kept.
     """
 
-    moments: Mapping[int, tuple[Moments, ...]]
+    moments: Mapping[int, Sequence[Moments]]
     layers: tuple[str, ...]
     model: str
     fingerprint: str
     pictures: tuple[Mapping[str, Any], ...]
+    grains: Mapping[int, Sequence[Moments]] = field(default_factory=dict)
 
     def at(self, longer: int) -> list[Moments]:
         """Moments at a size of the style; between two kept sizes blended by the logarithm, outside the nearest."""
-        sizes = sorted(self.moments)
-        above = bisect_left(sizes, longer)
-        if above == len(sizes) or sizes[above] == longer or above == 0:
-            return list(self.moments[sizes[min(above, len(sizes) - 1)]])
-        low, high = sizes[above - 1], sizes[above]
-        share = math.log(longer / low) / math.log(high / low)
-        pairs = zip(self.moments[low], self.moments[high], strict=True)
-        return [mix_moments(pair, (1 - share, share)) for pair in pairs]
+        return _between(self.moments, longer)
+
+    def grain_at(self, longer: int) -> list[Moments]:
+        """The grain at a size of the style, in the same way; empty where none was kept."""
+        return _between(self.grains, longer) if self.grains else []
 
     @property
     def palette(self) -> Moments:
@@ -59,18 +60,30 @@ class StyleFile:
         return self.moments[max(self.moments)][-1]
 
 
+def _between(kept: Mapping[int, Sequence[Moments]], longer: int) -> list[Moments]:
+    sizes = sorted(kept)
+    above = bisect_left(sizes, longer)
+    if above == len(sizes) or sizes[above] == longer or above == 0:
+        return list(kept[sizes[min(above, len(sizes) - 1)]])
+    low, high = sizes[above - 1], sizes[above]
+    share = math.log(longer / low) / math.log(high / low)
+    return [mix_moments(pair, (1 - share, share)) for pair in zip(kept[low], kept[high], strict=True)]
+
+
 def write_style(path: Path, style: StyleFile, note: str = "") -> None:
     """Write a style; `note` is the provenance that `cvtool info` shows."""
-    names = (*style.layers, COLORS)
+    kept = ((style.moments, (*style.layers, COLORS)), (style.grains, _GRAINS))
     tensors = {
         f"{size}/{name}/{part}": tensor.contiguous().cpu()
-        for size, each in style.moments.items()
+        for parts, names in kept
+        for size, each in parts.items()
         for name, moments in zip(names, each, strict=True)
         for part, tensor in moments._asdict().items()
     }
     facts = {
         "layers": list(style.layers),
         "sizes": sorted(style.moments),
+        "grain": list(SPACINGS) if style.grains else [],
         "model": style.model,
         "fingerprint": style.fingerprint,
         "pictures": [dict(picture) for picture in style.pictures],
@@ -98,14 +111,16 @@ def read_style(path: Path) -> StyleFile:
 
 def _decode(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> StyleFile:
     layers = tuple(str(name) for name in facts["layers"])
-    moments = {
-        int(size): tuple(_moments(tensors, f"{int(size)}/{name}") for name in (*layers, COLORS))
-        for size in facts["sizes"]
-    }
-    if not moments or min(moments) < 1:
+    sizes = [int(size) for size in facts["sizes"]]
+    if not sizes or min(sizes) < 1:
         raise ValueError("no sizes")
+
+    def read(names: Sequence[str]) -> dict[int, tuple[Moments, ...]]:
+        return {size: tuple(_moments(tensors, f"{size}/{name}") for name in names) for size in sizes}
+
     pictures = tuple(dict(picture) for picture in facts["pictures"])
-    return StyleFile(moments, layers, str(facts["model"]), str(facts["fingerprint"]), pictures)
+    grains = read(_GRAINS) if facts.get("grain") == list(SPACINGS) else {}
+    return StyleFile(read((*layers, COLORS)), layers, str(facts["model"]), str(facts["fingerprint"]), pictures, grains)
 
 
 def _moments(tensors: Mapping[str, torch.Tensor], name: str) -> Moments:
@@ -115,8 +130,3 @@ def _moments(tensors: Mapping[str, torch.Tensor], name: str) -> Moments:
     if not (mean.isfinite().all() and second.isfinite().all()):
         raise ValueError(f"{name} is not finite")
     return Moments(mean, second)
-
-
-def average(several: Sequence[Sequence[Moments]], weights: Sequence[float]) -> tuple[Moments, ...]:
-    """Of one size: the moments of several pictures, layer by layer, mixed by `weights` with sum 1."""
-    return tuple(mix_moments(layer, weights) for layer in zip(*several, strict=True))

@@ -14,8 +14,9 @@ from cvtool.errors import BadInputError, UsageError
 from cvtool.images import fit_longer_side, resize
 from cvtool.stylize.color import mean_and_covariance
 from cvtool.stylize.extractor import Extractor
+from cvtool.stylize.grain import grain
 from cvtool.stylize.losses import Moments, mix_moments
-from cvtool.stylize.style_files import SIZES, StyleFile, average
+from cvtool.stylize.style_files import SIZES, StyleFile
 from cvtool.tensors import to_tensor
 
 if TYPE_CHECKING:
@@ -77,8 +78,8 @@ def resize_mask(plane: Plane, size: tuple[int, ...]) -> Plane:
 
 
 def mix(several: Sequence[Sequence[Moments]], weights: Sequence[float]) -> list[Moments]:
-    """The moments of several styles, layer by layer, mixed by `weights` with sum 1."""
-    return [mix_moments(layer, weights) for layer in zip(*several, strict=True)]
+    """The moments of several styles, layer by layer, mixed by `weights` with sum 1; none where a style has none."""
+    return [mix_moments(layer, weights) for layer in zip(*several, strict=all(several))]
 
 
 def measure_style(
@@ -93,11 +94,25 @@ def measure_style(
         pictures: what to remember of each style (its name, sha256 and weight).
     """
     book = StyleBook()
-    moments = {
-        size: average([book.moments(style, None, size, extractor) for style in styles], weights) for size in SIZES
-    }
+    moments = {size: mix([book.moments(each, None, size, extractor) for each in styles], weights) for size in SIZES}
+    grains = {size: mix([grain_of(each, size) for each in styles], weights) for size in SIZES}
     model = extractor.model
-    return StyleFile(moments, extractor.style_layers, model.card.name, model.fingerprint, tuple(pictures))
+    return StyleFile(
+        moments,
+        extractor.style_layers,
+        model.card.name,
+        model.fingerprint,
+        tuple(pictures),
+        grains if all(grains.values()) else {},
+    )
+
+
+def grain_of(style: Style, longer: int) -> Sequence[Moments]:
+    """The grain of a picture whose longer side is `longer` pixels, or of a file; empty where a file has none."""
+    if isinstance(style, StyleFile):
+        return style.grain_at(longer)
+    size = fit_longer_side(style.shape[0], style.shape[1], longer)
+    return grain(to_tensor(resize(style, *size)))
 
 
 def check_fits(styles: Sequence[Style], model: Model, layers: Sequence[str]) -> None:

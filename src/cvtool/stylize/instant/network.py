@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cvtool.stylize.instant.options import PainterOptions
-from cvtool.stylize.instant.statistics import COLORS, LAYERS, Maps, Statistics, covariance, exact
+from cvtool.stylize.instant.statistics import COLORS, LAYERS, Maps, Statistics, exact
+from cvtool.stylize.transport import covariance
 
 STAGES = (
     (("blocks.3",), 3.0, 1),

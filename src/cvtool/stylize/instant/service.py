@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +17,19 @@ from cvtool.errors import UsageError
 from cvtool.images import fit_longer_side, resize
 from cvtool.models.loader import Model, load
 from cvtool.stylize import color
+from cvtool.stylize.grain import grain, grained
 from cvtool.stylize.instant.checkpoint import bundled_painter, read_checkpoint
 from cvtool.stylize.instant.network import Painter
 from cvtool.stylize.instant.options import WEAKEST
-from cvtool.stylize.instant.painting import painted
-from cvtool.stylize.instant.statistics import COLORS, ENCODER, LAYERS, STRIDE, Encoder, Statistics, mirrored, statistics
+from cvtool.stylize.instant.painting import RECOLORED_AT, painted
+from cvtool.stylize.instant.statistics import COLORS, ENCODER, LAYERS, STRIDE, Encoder, Statistics, statistics
 from cvtool.stylize.instant.tiling import painted_by_tiles
-from cvtool.stylize.losses import Moments, mix_moments
+from cvtool.stylize.losses import Moments
 from cvtool.stylize.options import Colors, StylizeOptions, shares_of
 from cvtool.stylize.pyramid import output_size
 from cvtool.stylize.style_files import StyleFile
-from cvtool.stylize.styles import Style
-from cvtool.tensors import autocast, to_pixels, to_tensor
+from cvtool.stylize.styles import Style, mix
+from cvtool.tensors import autocast, mirrored, to_pixels, to_tensor
 
 Pixels = NDArray[np.float32]
 
@@ -35,6 +37,17 @@ LARGEST_STYLE = 2048
 """Longer side of a style that is looked at, in pixels: larger ones are taken at this size."""
 TILED_ABOVE, TILE = 2048, 1536
 """Longer side above which a picture is painted part by part, and the side of the parts, in pixels."""
+
+
+LOOKED_AT = (COLORS, *LAYERS)
+"""What a style has moments of, besides its grain."""
+
+
+class _Look(NamedTuple):
+    """Of styles at one size: moments of each of `LOOKED_AT`, and the grain, which is empty where a file has none."""
+
+    maps: Sequence[Moments]
+    grain: Sequence[Moments]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +82,7 @@ class InstantPainter:
         self.painter = painter.to(model.device).to(memory_format=torch.channels_last).eval()
         self.model = model
         self.encoder = Encoder(model)
-        self._seen: dict[tuple[int, int, int], tuple[Pixels, dict[str, Moments]]] = {}
+        self._seen: dict[tuple[int, int, int], tuple[Pixels, _Look]] = {}
 
     @torch.inference_mode()
     def paint(self, content: Pixels, styles: Sequence[Style], options: StylizeOptions | None = None) -> InstantResult:
@@ -91,21 +104,22 @@ class InstantPainter:
             return InstantResult(final, options, time.monotonic() - started)
         canvas = color.grey(final) if options.preserve_colors is Colors.luminance else final
         longer = min(max(1, round(max(height, width) * options.style_scale)), LARGEST_STYLE)
-        several = [self._statistics(style, longer, final, options) for style in styles]
-        style = {
-            name: mix_moments([each[name] for each in several], options.style_weights) for name in (COLORS, *LAYERS)
-        }
-        pixels = self._paint(canvas, style, max(options.strength, WEAKEST), options.precision)
+        several = [self._look(style, longer, final, options) for style in styles]
+        looks = _Look(*(mix(parts, options.style_weights) for parts in zip(*several, strict=True)))
+        pixels = self._paint(canvas, looks, max(options.strength, WEAKEST), options.precision)
         if options.preserve_colors is Colors.luminance:
             pixels = color.with_luminance(final, color.luminance(pixels))
         if options.strength < WEAKEST:
             pixels = final + np.float32(options.strength / WEAKEST) * (pixels - final)
         return InstantResult(pixels, options, time.monotonic() - started)
 
-    def _paint(self, canvas: Pixels, style: dict[str, Moments], strength: float, precision: str) -> Pixels:
+    def _paint(self, canvas: Pixels, style: _Look, strength: float, precision: str) -> Pixels:
         device = self.model.device
         content = _filled(to_tensor(canvas, device))
-        batched: Statistics = {name: Moments(*(part[None].to(device) for part in each)) for name, each in style.items()}
+        batched: Statistics = {
+            name: Moments(*(part[None].to(device) for part in each))
+            for name, each in zip(LOOKED_AT, style.maps, strict=True)
+        }
         at = torch.tensor([strength], device=device)
         whole = max(content.shape[2:]) <= TILED_ABOVE
         with autocast(device, precision):
@@ -115,27 +129,32 @@ class InstantPainter:
                 else painted_by_tiles(self.painter, self.encoder, content, batched, at, TILE)
             )
         height, width = canvas.shape[:2]
-        return to_pixels(picture[..., :height, :width])
+        picture = picture[..., :height, :width]
+        if style.grain:
+            wanted = [Moments(*(part.to(device) for part in each)) for each in style.grain]
+            picture = grained(picture.clamp(0, 1), wanted, min(1.0, strength / RECOLORED_AT))
+        return to_pixels(picture)
 
-    def _statistics(self, style: Style, longer: int, content: Pixels, options: StylizeOptions) -> dict[str, Moments]:
-        """Moments of one style at one size, without a batch."""
+    def _look(self, style: Style, longer: int, content: Pixels, options: StylizeOptions) -> _Look:
+        """One style at one size."""
         if isinstance(style, StyleFile):
-            return _of_file(style, self.model, longer)
+            return _Look(_of_file(style, self.model, longer), style.grain_at(longer))
         key = (id(style), longer, 0 if options.preserve_colors is Colors.none else id(content))
         if key not in self._seen:
             self._seen = {key: (style, self._measured(style, longer, content, options)), **self._seen}
             self._seen = dict([*self._seen.items()][:16])
         return self._seen[key][1]
 
-    def _measured(self, style: Pixels, longer: int, content: Pixels, options: StylizeOptions) -> dict[str, Moments]:
+    def _measured(self, style: Pixels, longer: int, content: Pixels, options: StylizeOptions) -> _Look:
         small = resize(style, *fit_longer_side(style.shape[0], style.shape[1], longer))
         if options.preserve_colors is Colors.luminance:
             small = color.match_luminance(small, content)
         elif options.preserve_colors is Colors.match:
             small = color.match_colors(small, content)
+        whole = to_tensor(small, self.model.device)
         with autocast(self.model.device, options.precision):
-            maps = self.encoder(_trimmed(to_tensor(small, self.model.device)))
-        return {name: Moments(each.mean[0], each.second[0]) for name, each in statistics(maps).items()}
+            found = statistics(self.encoder(_trimmed(whole)))
+        return _Look([Moments(*(part[0] for part in found[name])) for name in LOOKED_AT], grain(whole))
 
 
 def load_painter(path: Path | None = None, device: torch.device | str = "cpu") -> InstantPainter:
@@ -149,16 +168,16 @@ def load_painter(path: Path | None = None, device: torch.device | str = "cpu") -
     return InstantPainter(checkpoint.painter, load(ENCODER, device=device))
 
 
-def _of_file(style: StyleFile, model: Model, longer: int) -> dict[str, Moments]:
-    """Moments of a style file, under the painter's names."""
+def _of_file(style: StyleFile, model: Model, longer: int) -> list[Moments]:
+    """Moments of a style file, those of `LOOKED_AT`."""
     if style.model != ENCODER or style.fingerprint != model.fingerprint or not set(LAYERS) <= set(style.layers):
         raise UsageError(
             f"A style file of {style.model} without {', '.join(LAYERS)} cannot be painted at once. Save it again with "
             f"--model {ENCODER}, or leave --instant out."
         )
     *layers, colors = style.at(longer)
-    found = dict(zip(style.layers, layers, strict=True))
-    return {COLORS: colors, **{name: found[name] for name in LAYERS}}
+    found = {COLORS: colors, **dict(zip(style.layers, layers, strict=True))}
+    return [found[name] for name in LOOKED_AT]
 
 
 def _filled(x: Tensor) -> Tensor:

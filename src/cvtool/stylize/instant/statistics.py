@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cvtool.hooks import features
 from cvtool.models.folding import fold_batch_norm
 from cvtool.models.loader import Model
 from cvtool.stylize.losses import Moments
+from cvtool.stylize.transport import transport
+from cvtool.tensors import mirrored
 
 LAYERS = {"bn1": (32, 2), "blocks.0": (16, 2), "blocks.1": (24, 4), "blocks.2": (40, 8), "blocks.3": (80, 16)}
 """Layers of efficientnet-lite0 that a painter looks at → channels, stride."""
@@ -23,9 +24,6 @@ STRIDE = 16
 
 COLORS = ""
 """Where the picture itself stands among the maps, as in `cvtool.stylize.objective`."""
-
-FLOOR = 1e-3
-"""Eigenvalues of a covariance below this share of their mean count as that: rounding must not be amplified."""
 
 Maps = Mapping[str, Tensor]
 Statistics = Mapping[str, Moments]
@@ -54,14 +52,6 @@ class Encoder:
             for (name, each), (_, stride) in zip(maps.items(), LAYERS.values(), strict=True)
         }
         return {**cut, COLORS: pictures}
-
-
-def mirrored(x: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
-    """(N, C, H, W) continued to the left, right, top and bottom: mirrored, repeated where it is too small for that."""
-    if not any(sides):
-        return x
-    small = max(sides[:2]) >= x.shape[3] or max(sides[2:]) >= x.shape[2]
-    return F.pad(x, sides, mode="replicate" if small else "reflect")
 
 
 def exact(device: torch.device) -> AbstractContextManager[object]:
@@ -94,22 +84,13 @@ def mixed(several: Sequence[Statistics], weights: Sequence[float]) -> dict[str, 
     }
 
 
-def covariance(moments: Moments) -> Tensor:
-    """(N, C, C)."""
-    return moments.second - moments.mean[:, :, None] * moments.mean[:, None, :]
-
-
 def transported(maps: Tensor, own: Moments, wanted: Moments) -> Tensor:
     """Maps (N, C, H, W) with statistics `own`, moved so that mean and covariance become `wanted`.
 
-    The linear map that moves every feature least (optimal transport between Gaussians):
-    ``T = Σ^-½ (Σ^½ Σ* Σ^½)^½ Σ^-½``; Lu et al. (2019), arXiv:1906.00668. (N or 1, C) moments; float32.
+    By the map that moves every feature least (`cvtool.stylize.transport`). (N or 1, C) moments; float32.
     """
     with exact(maps.device):
-        here, there = covariance(own).double(), covariance(wanted).double()
-        root, inverse = _roots(here)
-        middle, _ = _roots(root @ there @ root)
-        matrix = (inverse @ middle @ inverse).float()
+        matrix = transport(own, wanted).float()
         shift = wanted.mean - (matrix @ own.mean[..., None])[..., 0]
         # (positions, channels) is how channels_last lies in memory: no copies.
         flat = maps.float().permute(0, 2, 3, 1).flatten(1, 2)
@@ -117,13 +98,3 @@ def transported(maps: Tensor, own: Moments, wanted: Moments) -> Tensor:
         moved = torch.baddbmm(shift[:, None], flat, weight)
         count, _, height, width = maps.shape
         return moved.reshape(count, height, width, -1).permute(0, 3, 1, 2)
-
-
-def _roots(matrices: Tensor) -> tuple[Tensor, Tensor]:
-    """Symmetric float64 matrices (N, C, C) without negative eigenvalues → their square roots, and those' inverses."""
-    values, vectors = torch.linalg.eigh(matrices)
-    floor = (values.clamp_min(0).mean(-1, keepdim=True) * FLOOR).clamp_min(1e-10)
-    roots = values.clamp_min(0).sqrt()
-    safe = values.maximum(floor).sqrt()
-    back = vectors.transpose(1, 2)
-    return (vectors * roots[:, None, :]) @ back, (vectors / safe[:, None, :]) @ back
