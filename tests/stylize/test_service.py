@@ -197,6 +197,24 @@ def test_match_stays_nearer_to_the_content_colours(model):
     assert np.abs(matched.mean((0, 1)) - mean).sum() < 0.3 * np.abs(plain.mean((0, 1)) - mean).sum()
 
 
+def test_the_instant_picture_saves_the_small_scales_unless_steps_are_given(model):
+    options = StylizeOptions(size=512, init=Init.instant)
+    from_content, guessed = (
+        stylize(CONTENT, [STYLE], model, replace(options, init=init), stop=lambda: True).plan
+        for init in (Init.content, Init.instant)
+    )
+    assert [scale[:2] for scale in guessed] == [scale[:2] for scale in from_content[-3:]]
+    named = stylize(CONTENT, [STYLE], model, replace(options, steps=(10,)), stop=lambda: True)
+    assert len(named.plan) == 5
+
+
+def test_the_instant_picture_is_what_it_begins_with(model):
+    from cvtool.stylize.instant.service import load_painter
+
+    begun = stylize(CONTENT, [STYLE], model, StylizeOptions(size=64, init=Init.instant, steps=(0,))).pixels
+    np.testing.assert_allclose(begun, load_painter().paint(CONTENT, [STYLE], StylizeOptions(size=64)).pixels, atol=1e-4)
+
+
 @pytest.mark.parametrize("init", [Init.noise, Init.style_stats])
 def test_noise_starts_depend_on_the_seed_only(model, init):
     options = replace(QUICK, init=init, steps=(2,), strength=80)

@@ -63,7 +63,8 @@ class StylizeOptions:
         seed: seed of everything random.
         style_layers, content_layers: names of layers; () asks the recipe or the network's card.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        scales: only the last so many scales are run, for a start that is good already; None for all.
+        scales: only the last so many scales are run, for a start that is good already; None for all, and for three
+            with ``Init.instant``, unless `steps` are given.
         tile: side of the tiles that are worked on one at a time, in pixels; 0 for none, None as `max_memory` needs.
         max_memory: bytes that may be used; None for most of what is free.
     """

@@ -48,6 +48,9 @@ Pixels = NDArray[np.float32]
 STYLE_TILE = 1024
 """Side of the tiles, in pixels, on which a style is looked at whose moments are kept."""
 
+SCALES_FROM_A_GUESS = 3
+"""Scales that `Init.instant` leaves, from half the result's size on: what the smaller ones would do, it has done."""
+
 
 @dataclass(frozen=True, eq=False)
 class StylizeResult:
@@ -128,14 +131,16 @@ def stylize(
     height, width = output_size(content.shape[0], content.shape[1], options.size)
     final = resize(content, height, width)
     plan = plan_scales(height, width, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps)
-    if options.scales is not None:
-        plan = plan[-options.scales :]
+    guessed = options.init is Init.instant and init is None
+    scales = SCALES_FROM_A_GUESS if guessed and not options.steps and options.scales is None else options.scales
+    if scales is not None:
+        plan = plan[-scales:]
     if options.strength == 0:
         nothing = tuple((scale.height, scale.width, 0) for scale in plan)
         seconds = time.monotonic() - started
         return StylizeResult(final, options, nothing, 0.0, 0.0, 0.0, "steps", seconds)
 
-    if options.init is Init.instant and init is None:
+    if guessed:
         from cvtool.stylize.instant.service import load_painter
 
         init = load_painter(device=model.device).paint(content, styles, options).pixels
