@@ -100,12 +100,6 @@ def test_an_anchor_holds_where_it_has_weight(model):
     assert np.abs(tied[:, 32:] - free[:, 32:]).mean() < 0.1
 
 
-def test_only_the_last_scales(model):
-    content = CONTENT.repeat(6, 0).repeat(6, 1)
-    options = StylizeOptions(size=256, steps=(4,), scales=2)
-    assert [scale[:2] for scale in stylize(content, [RED], model, options).plan] == [(136, 181), (192, 256)]
-
-
 def test_a_book_looks_at_each_style_once(model, monkeypatch):
     from cvtool.stylize.extractor import Extractor
 

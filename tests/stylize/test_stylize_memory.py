@@ -193,7 +193,7 @@ needs = measure_needs(model, style, content, "fp32")
 field = receptive_field(model.module, (*style, *content), model.normalize)
 height, width = picture.shape[:2]
 guess = estimate(Job(height, width, 16, size * size * 3 // 4), needs, tile, field, process_memory())
-stylize(picture, [picture], model, StylizeOptions(size=size, tile=tile, scales=1, steps=(0,) * 4 + (2,)))
+stylize(picture, [picture], model, StylizeOptions(size=size, tile=tile, steps=(0,) * 4 + (2,)))
 # Not getrusage: a child begins with the peak of its parent there.
 peak = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 print(json.dumps([guess, peak]))

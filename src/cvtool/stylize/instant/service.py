@@ -82,7 +82,7 @@ class InstantPainter:
         self.painter = painter.to(model.device).to(memory_format=torch.channels_last).eval()
         self.model = model
         self.encoder = Encoder(model)
-        self._seen: dict[tuple[int, int, int], tuple[Pixels, _Look]] = {}
+        self._seen: dict[tuple[int, int], tuple[Pixels, _Look]] = {}
 
     @torch.inference_mode()
     def paint(self, content: Pixels, styles: Sequence[Style], options: StylizeOptions | None = None) -> InstantResult:
@@ -139,7 +139,9 @@ class InstantPainter:
         """One style at one size."""
         if isinstance(style, StyleFile):
             return _Look(_of_file(style, self.model, longer), style.grain_at(longer))
-        key = (id(style), longer, 0 if options.preserve_colors is Colors.none else id(content))
+        if options.preserve_colors is not Colors.none:  # another style for each content
+            return self._measured(style, longer, content, options)
+        key = id(style), longer
         if key not in self._seen:
             self._seen = {key: (style, self._measured(style, longer, content, options)), **self._seen}
             self._seen = dict([*self._seen.items()][:16])
