@@ -133,6 +133,8 @@ def test_a_style_file_paints_like_its_picture(painter: InstantPainter) -> None:
     both = replace(options, style_weights=(1.0, 1.0))
     mixed = painter.paint(content, [file, replace(file, grains={})], both).pixels
     np.testing.assert_allclose(mixed, before_grain, atol=1e-5, err_msg="a style without grain leaves it out")
+    with pytest.raises(UsageError, match="no picture that could be recoloured"):
+        painter.paint(content, [square, file], replace(both, preserve_colors=Colors.match))
 
 
 def test_luminance_keeps_the_contents_chroma(painter: InstantPainter) -> None:

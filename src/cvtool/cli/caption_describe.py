@@ -121,7 +121,14 @@ def describe(
             help="Write the captions as JSON lines {image, caption}, as 'caption evaluate --hypotheses' reads them.",
         ),
     ] = None,
-    format: shared.FormatOption = None,
+    format: Annotated[
+        shared.Format | None,
+        typer.Option(
+            "--format",
+            show_default="by the suffix of --attention, else png",
+            help="Format of the picture of --attention.",
+        ),
+    ] = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,

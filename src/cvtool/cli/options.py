@@ -62,6 +62,14 @@ Device = Annotated[
 PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="Number format of the network; auto: what suits the device.")
 ]
+TrainingPrecision = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        metavar="auto|fp32|bf16",
+        help="Number format of the networks; auto: what suits the device. No fp16: training overflows in it.",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of everything random, a whole number."),

@@ -21,7 +21,7 @@ from cvtool.stylize.options import Colors, Init, StylizeOptions
 from cvtool.stylize.pyramid import Scale
 from cvtool.stylize.recipes import RECIPES, RecipeSpec
 from cvtool.stylize.style_files import StyleFile
-from cvtool.stylize.styles import Style, StyleBook, guide_of, mix, palette, resize_mask
+from cvtool.stylize.styles import Style, StyleBook, guide_of, mix, palette, recolorable, resize_mask
 from cvtool.tensors import seeded, to_tensor
 
 Pixels = NDArray[np.float32]
@@ -108,9 +108,7 @@ def prepare_colors(
     """What is really optimised when the content's colours are to be kept."""
     if options.preserve_colors is Colors.none:
         return content, tuple(styles)
-    pictures = [style for style in styles if not isinstance(style, StyleFile)]
-    if len(pictures) < len(styles):
-        raise UsageError("A style file keeps no picture that could be recoloured. Use --preserve-colors none.")
+    pictures = recolorable(styles)
     if options.preserve_colors is Colors.luminance:
         return color.grey(content), tuple(color.match_luminance(style, content) for style in pictures)
     return content, tuple(color.match_colors(style, content) for style in pictures)

@@ -28,7 +28,7 @@ from cvtool.stylize.losses import Moments
 from cvtool.stylize.options import Colors, StylizeOptions, shares_of
 from cvtool.stylize.pyramid import output_size
 from cvtool.stylize.style_files import StyleFile
-from cvtool.stylize.styles import Style, mix
+from cvtool.stylize.styles import Style, mix, recolorable
 from cvtool.tensors import autocast, mirrored, to_pixels, to_tensor
 
 Pixels = NDArray[np.float32]
@@ -92,12 +92,15 @@ class InstantPainter:
         ``precision``. The same arguments give the same bytes on a CPU.
 
         Raises:
-            UsageError: values out of range, or a number of weights that is not the number of styles.
+            UsageError: values out of range, a number of weights that is not the number of styles, or ``match`` with a
+                style file, which keeps no picture to recolour.
             BadInputError: a style file of another network or other layers.
         """
         started = time.monotonic()
         options = options or StylizeOptions()
         options = replace(options, style_weights=shares_of(options, len(styles)))
+        if options.preserve_colors is Colors.match:
+            recolorable(styles)
         height, width = output_size(content.shape[0], content.shape[1], options.size)
         final = resize(content, height, width) if content.shape[:2] != (height, width) else content
         if options.strength == 0:

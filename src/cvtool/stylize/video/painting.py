@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.clips import Clip, read_frames
-from cvtool.errors import Interrupted, UsageError
+from cvtool.errors import Interrupted
 from cvtool.images import resize, visible_colors
 from cvtool.models.loader import Model
 from cvtool.progress import Stop
@@ -23,8 +23,7 @@ from cvtool.stylize.preparation import FADE_BELOW, recolored
 from cvtool.stylize.pyramid import output_size, plan_scales
 from cvtool.stylize.recipes import RECIPES
 from cvtool.stylize.service import StylizeResult, resolve, stylize
-from cvtool.stylize.style_files import StyleFile
-from cvtool.stylize.styles import Style, StyleBook
+from cvtool.stylize.styles import Style, StyleBook, recolorable
 from cvtool.stylize.video.flow import Motion, flicker, followed, motion, warp
 from cvtool.stylize.video.options import VideoOptions
 from cvtool.stylize.video.shots import Shot
@@ -183,11 +182,8 @@ def _suited(styles: tuple[Style, ...], content: Pixels, colors: Colors) -> tuple
     """Styles that keep the colours of the content, where that is asked for; as `service.stylize` does for a picture."""
     if colors is Colors.none:
         return styles
-    pictures = [style for style in styles if not isinstance(style, StyleFile)]
-    if len(pictures) < len(styles):
-        raise UsageError("A style file keeps no picture that could be recoloured. Use --preserve-colors none.")
     suit = color.match_luminance if colors is Colors.luminance else color.match_colors
-    return tuple(suit(style, content) for style in pictures)
+    return tuple(suit(style, content) for style in recolorable(styles))
 
 
 def _rounded(pixels: Pixels) -> Pixels:
