@@ -477,6 +477,13 @@ def test_evaluate(cvtool, shelf: Path, here: Path) -> None:
     assert {key: objects(files)[0][key] for key in METRICS} == pytest.approx({key: found[key] for key in METRICS})
 
 
+def test_a_page_of_a_set_whose_name_is_not_utf8(cvtool, shelf: Path, here: Path) -> None:
+    Path("B\udce4ume").symlink_to(shelf / "set")
+    asked = ("--data", "folder:B\udce4ume", "--checkpoint", shelf / "run/best.safetensors", "--page", "p.html", "-q")
+    assert cvtool("caption", "evaluate", *asked).code == 0
+    assert "B\\udce4ume" in Path("p.html").read_text()
+
+
 def test_a_run_measures_as_evaluate_does(cvtool, shelf: Path) -> None:
     file = shelf / "run/best.safetensors"
     words = (
