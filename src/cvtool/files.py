@@ -85,6 +85,9 @@ def opened_input(path: str | Path, *, lasting: bool = False) -> Iterator[BinaryI
     """
     try:
         mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _read_error(path, error) from error
+    try:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # /dev/zero never ends
@@ -93,8 +96,8 @@ def opened_input(path: str | Path, *, lasting: bool = False) -> Iterator[BinaryI
             raise BadInputError(f"'{shown(path)}' is a pipe, and has to be a file. Write it to a file first.")
         with _open_pipe(path) if stat.S_ISFIFO(mode) else open(path, "rb") as file:
             yield file
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInputError(f"Cannot read '{shown(path)}': {_read_reason(error)}") from error
+    except OSError as error:
+        raise _read_error(path, error) from error
 
 
 def _open_pipe(path: str | Path) -> BinaryIO:
@@ -180,7 +183,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _read_reason(error: OSError | ValueError) -> str:
+def _read_error(path: str | Path, error: OSError | ValueError) -> BadInputError:
     reasons = {
         errno.ENOENT: "there is no such file. Check the path.",
         errno.ENOTDIR: "there is no such file. Check the path.",
@@ -188,7 +191,7 @@ def _read_reason(error: OSError | ValueError) -> str:
         errno.EACCES: "permission denied. Check its permissions.",
         errno.ENAMETOOLONG: "the name is too long. Check the path.",
     }
-    return _reason(error, reasons)
+    return BadInputError(f"Cannot read '{shown(path)}': {_reason(error, reasons)}")
 
 
 def write_error(path: str | Path, error: OSError | ValueError) -> CvtoolError:
