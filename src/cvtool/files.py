@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -22,6 +22,8 @@ MAX_INPUT_BYTES = 2 << 30
 """Largest input read into memory, in bytes: the largest picture accepted, uncompressed at 16 bits, fits."""
 
 CHUNK_BYTES = 1 << 20
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 PIPE_SECONDS = 30.0
 """How long a named pipe is waited for until somebody writes into it."""
@@ -58,6 +60,24 @@ def read_stream(file: IO[bytes], name: object) -> bytes:
     if len(data) > MAX_INPUT_BYTES:
         raise BadInputError(f"'{shown(name)}' is larger than {MAX_INPUT_BYTES >> 30} GiB. Give a smaller file.")
     return data
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
+    """Lines of a text file with their numbers from 1, without line ends; None for a line that is not UTF-8.
+
+    Raises:
+        BadInputError: the file cannot be read, is UTF-16, or is no text.
+    """
+    data = read_input(path)
+    if data[:2] in _UTF16:
+        raise BadInputError(f"'{shown(path)}' is UTF-16, not UTF-8. Save it as UTF-8.")
+    if b"\0" in data:
+        raise BadInputError(f"'{shown(path)}' is not a text file. Check the path.")
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError:
+            yield number, None
 
 
 def read_at_most(file: IO[bytes], most: int) -> bytes:
@@ -134,6 +154,26 @@ def sha256_of(path: str | Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def folder_of_pictures(folders: Sequence[Path], names: Sequence[str]) -> Path:
+    """The folder that holds the most of the pictures `names`; the first of those that exist if none holds any.
+
+    Raises:
+        BadInputError: none of the folders can be read.
+    """
+    best: tuple[int, Path] | None = None
+    wanted = set(names)
+    for folder in folders:
+        try:
+            present = len(wanted.intersection(os.listdir(folder)))
+        except (OSError, ValueError):
+            continue
+        if best is None or present > best[0]:
+            best = (present, folder)
+    if best is None:
+        raise BadInputError(f"The folder '{shown(folders[0])}' of the pictures cannot be read. Check the path.")
+    return best[1]
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
