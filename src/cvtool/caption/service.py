@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvtool.bundled import asset_folder, published
+from cvtool import bundled
 from cvtool.caption.checkpoint import BUNDLED, Checkpoint, extractor_of, read_checkpoint
 from cvtool.caption.decoding import Reader, Sentence, decode, follow
 from cvtool.caption.extractor import Extractor
@@ -128,9 +128,10 @@ def bundled_checkpoint() -> Checkpoint:
     """The captioner that comes with the install.
 
     Raises:
-        BadInputError: it is missing, or not the one that was published.
+        WeightsUnavailableError: this install has none.
+        BadInputError: it is not the one that was published.
     """
-    return read_checkpoint(published(asset_folder() / BUNDLED))
+    return read_checkpoint(bundled.checkpoint(BUNDLED, "cvtool caption train"))
 
 
 def captioners(paths: Sequence[Path]) -> list[Checkpoint]:
