@@ -186,7 +186,7 @@ class Views:
 
 
 def batch(views: Views, size: int, count: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Contents (N, 3, size, size) and styles (N, 3, s, s), s = 4/3 size, of one step."""
+    """Contents (N, 3, size, size) and styles (N, 3, s, s) of one step; s is 4/3 size, down to a multiple of 16."""
     chance = np.random.default_rng([seed, step])
     larger = size * 4 // 3 // 16 * 16
     contents = [views.content(size, chance) for _ in range(count)]
