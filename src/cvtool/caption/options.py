@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+TOGETHER = 32
+"""Pictures that are read, and that words are found for, at a time."""
+
 
 class Cell(str, Enum):
     """What remembers from word to word."""

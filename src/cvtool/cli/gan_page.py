@@ -9,8 +9,7 @@ import numpy as np
 
 from cvtool.animation import encode_animation
 from cvtool.cli.gan_generator import as_cell, fitting_scale
-from cvtool.cli.run_sheets import REPORT, Sheets
-from cvtool.files import write_atomically
+from cvtool.cli.run_sheets import Sheets, write_report
 from cvtool.gan.labels import in_turn
 from cvtool.gan.report import page
 from cvtool.gan.use_options import JudgeOptions, WalkOptions
@@ -85,7 +84,7 @@ def write_page(
         command=command,
         title=title,
     )
-    write_atomically(run.path / REPORT, text.encode())
+    write_report(run.path, text)
 
 
 def _sheet(
