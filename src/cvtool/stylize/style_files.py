@@ -83,7 +83,6 @@ def write_style(path: Path, style: StyleFile, note: str = "") -> None:
     facts = {
         "layers": list(style.layers),
         "sizes": sorted(style.moments),
-        "grain": list(SPACINGS) if style.grains else [],
         "model": style.model,
         "fingerprint": style.fingerprint,
         "pictures": [dict(picture) for picture in style.pictures],
@@ -119,7 +118,7 @@ def _decode(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> St
         return {size: tuple(_moments(tensors, f"{size}/{name}") for name in names) for size in sizes}
 
     pictures = tuple(dict(picture) for picture in facts["pictures"])
-    grains = read(_GRAINS) if facts.get("grain") == list(SPACINGS) else {}
+    grains = read(_GRAINS) if f"{sizes[0]}/{_GRAINS[0]}/mean" in tensors else {}
     return StyleFile(read((*layers, COLORS)), layers, str(facts["model"]), str(facts["fingerprint"]), pictures, grains)
 
 
