@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from cvtool.errors import BadInputError, WeightsUnavailableError
+from cvtool.files import sha256_of
 from cvtool.hooks import features
 from cvtool.models import packages
 from cvtool.models.cards import CARDS, DEFAULT_MODEL
 from cvtool.models.imagenet import classes
 from cvtool.models.loader import Model, load
 from cvtool.models.sources.bundled import load_bundled
-from cvtool.models.sources.local_file import sha256_of
 
 LITES = ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
 Bundled = Callable[[str], Model]
