@@ -58,11 +58,6 @@ def oklab_from_srgb(encoded: NDArray[np.floating[Any]]) -> Values:
     return np.asarray(np.cbrt(cones) @ CONES_TO_OKLAB.T)
 
 
-def srgb_from_oklab(oklab: NDArray[np.floating[Any]]) -> Values:
-    """OKLab (…, 3) → sRGB (…, 3); values outside [0, 1] are colours that sRGB does not have."""
-    return srgb_from_linear(linear_from_oklab(oklab))
-
-
 def linear_from_oklab(oklab: NDArray[np.floating[Any]]) -> Values:
     """OKLab (…, 3) → linear light in sRGB's primaries (…, 3)."""
     cones = (np.asarray(oklab, dtype=np.float64) @ OKLAB_TO_CONES.T) ** 3

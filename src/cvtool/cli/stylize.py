@@ -172,7 +172,7 @@ def stylize(
             model_name=model or RECIPES[recipe].model,
             weights=weights,
             device_name=device,
-        ).paint_all(plan_clips(content_words, output=output, inputs=inputs, json=json))
+        ).paint_all(plan_clips(content_words, output=output, inputs=inputs))
         return
     # A sheet and a watch say themselves where things go.
     destinations = (

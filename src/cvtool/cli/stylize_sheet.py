@@ -58,15 +58,15 @@ class Draft:
     seconds: float
 
 
-def parse_strengths(text: str, option: str = "--strengths") -> tuple[float, ...]:
+def parse_strengths(text: str) -> tuple[float, ...]:
     """Strengths from ``30,60,90``, each once, in the order given.
 
     Raises:
         UsageError: one is not a number from 0 to 100, or there is none.
     """
-    strengths = parse_list(text, _strength, option, "a list of strengths from 0 to 100 such as 30,60,90")
+    strengths = parse_list(text, _strength, "--strengths", "a list of strengths from 0 to 100 such as 30,60,90")
     if not strengths:
-        raise UsageError(f"{option} is empty. Give strengths from 0 to 100 such as 30,60,90.")
+        raise UsageError("--strengths is empty. Give strengths from 0 to 100 such as 30,60,90.")
     return tuple(dict.fromkeys(strengths))
 
 

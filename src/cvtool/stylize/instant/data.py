@@ -102,7 +102,6 @@ def read_shelf(
     fewest: int,
     skip_bad: bool = False,
     progress: Progress = silent,
-    stage: str = "checking pictures",
 ) -> Shelf:
     """Check every picture of some folders, and put a part of them aside, chosen by their names.
 
@@ -119,7 +118,7 @@ def read_shelf(
         else:
             good.append(path)
             digest.update(f"{path.name} {path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
-        progress(Step(stage, done, len(files), {}))
+        progress(Step("checking pictures", done, len(files), {}))
     if problems and not skip_bad:
         count = f"{len(problems)} of {len(files)} pictures"
         raise BadPicturesError(f"{count} cannot be used. Repair them, or go on without them: --skip-bad.", problems)
