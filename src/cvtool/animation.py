@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvtool.codecs import notes
+from cvtool.codecs.rasters import to_levels
 from cvtool.codecs.video_streams import BT709, H264, VIDEO_RANGE, add_video_stream
 from cvtool.errors import UsageError
 from cvtool.files import shown, write_atomically
@@ -97,8 +98,7 @@ def _checked(frames: Sequence[NDArray[Any]], format: str, fps: float, hold: floa
 def _levels(frame: NDArray[Any]) -> NDArray[np.uint8]:
     if frame.dtype == np.uint8:
         return np.ascontiguousarray(frame)
-    levels: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(frame), 0, 1) * 255).astype(np.uint8)
-    return levels
+    return to_levels(np.nan_to_num(frame))
 
 
 def _encode_pillow(levels: list[NDArray[np.uint8]], format: str, fps: float, hold: float, note: str) -> bytes:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from cvtool.clips import Clip, opened_container
+from cvtool.codecs.rasters import to_levels
 from cvtool.codecs.video_streams import BT709, H264, VIDEO_RANGE, Encoder, add_video_stream
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.files import atomic_path, shown, write_atomically, write_error
@@ -166,7 +166,7 @@ def _encode_gif(pictures: Iterable[Picture], source: Clip, note: str) -> bytes:
 def _with_palette(picture: Picture) -> Image.Image:
     """The 256 colours that suit a frame best (255 and a transparent one); what they miss is spread around."""
     colors = 256 if picture.alpha is None else 255
-    image = Image.fromarray(_levels(picture.pixels))
+    image = Image.fromarray(to_levels(picture.pixels))
     paletted = image.quantize(colors, dither=Image.Dither.FLOYDSTEINBERG, palette=image.quantize(colors))
     if picture.alpha is not None:
         hidden = Image.fromarray(((picture.alpha < OPAQUE_FROM) * 255).astype(np.uint8))
@@ -241,14 +241,10 @@ def _timed(packets: list[Any], stops: list[int]) -> list[Any]:
 def _video_frame(picture: Picture, height: int, width: int) -> Any:
     import av
 
-    levels = _levels(flatten(picture))
+    levels = to_levels(flatten(picture))
     even = np.pad(levels, ((0, height - levels.shape[0]), (0, width - levels.shape[1]), (0, 0)), mode="edge")
     frame: Any = av.VideoFrame.from_ndarray(even, format="rgb24")
     return frame.reformat(format="yuv420p", src_colorspace=BT709, dst_colorspace=BT709, dst_color_range=VIDEO_RANGE)
-
-
-def _levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
 # sound

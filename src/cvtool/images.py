@@ -22,7 +22,17 @@ from cvtool.codecs.kept_profiles import srgb_to_profile as srgb_to_profile
 from cvtool.codecs.kept_profiles import why_not_kept
 from cvtool.codecs.picture_writers import encode_deep_png, encode_tiff, profile_chunk
 from cvtool.codecs.quiet import no_stderr, no_warnings
-from cvtool.codecs.rasters import READABLE, Pixels, Raster, TooManyPixelsError, check_size, oriented, readable, unit
+from cvtool.codecs.rasters import (
+    READABLE,
+    Pixels,
+    Raster,
+    TooManyPixelsError,
+    check_size,
+    oriented,
+    readable,
+    to_levels,
+    unit,
+)
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.files import read_input, shown
 
@@ -159,7 +169,7 @@ def encode_picture(
 
 def jpeg_round_trip(pixels: NDArray[np.float32], quality: int, subsampled: bool = True) -> NDArray[np.float32]:
     """Pixels (H, W, 3) in [0, 1] → what is left of them in a JPEG of that quality, 1 to 95."""
-    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    levels = to_levels(pixels)
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
     with Image.open(buffer) as image:

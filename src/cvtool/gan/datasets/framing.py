@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.gan.picture_options import SIZES, USUAL_SIZE, Fit
 from cvtool.images import fit_longer_side, resize
 
@@ -90,8 +91,7 @@ def _exact(pixels: Pixels) -> NDArray[np.float32]:
 def _levels(pixels: Pixels) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
-    levels: NDArray[np.uint8] = np.rint(pixels * np.float32(255)).astype(np.uint8)
-    return levels
+    return to_levels(_exact(pixels))
 
 
 def _border_color(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError
 from cvtool.files import shown
 from cvtool.gan.datasets.archives import FileOrigin
@@ -99,8 +100,7 @@ def _levels(block: NDArray[Any], whole: NDArray[np.bool_], path: Path, name: str
         raise BadInputError(
             f"'{shown(path)}#{shown(name)}' holds values from {low:.4g} to {high:.4g}. Scale them to 0 … 1 or to uint8."
         )
-    levels: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
-    return levels
+    return to_levels(values)
 
 
 def _axes(pixels: h5py.Dataset, path: Path, name: str) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.files import PICTURE_SUFFIXES, shown
 from cvtool.images import fit_longer_side, flatten, read_picture, resize
@@ -197,7 +198,7 @@ def _reduced(path: Path) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     if max(height, width) > LARGEST_STYLE:
         pixels = resize(pixels, *fit_longer_side(height, width, LARGEST_STYLE))
-    return np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
+    return to_levels(pixels)
 
 
 def _part(pixels: Pixels, size: int, chance: np.random.Generator, smallest: float) -> Pixels:
