@@ -146,7 +146,7 @@ def encode_picture(
     if note is not None and not note_fits(note, format):
         note = None
     if alpha is not None and format == "jpg":
-        pixels, alpha = _over(pixels, alpha, 1.0), None
+        pixels, alpha = over(pixels, alpha, 1.0), None
     channels = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     largest = 255 if bits == 8 else 65535
     levels = np.rint(np.clip(channels, 0, 1) * np.float32(largest)).astype(np.uint8 if bits == 8 else np.uint16)
@@ -209,7 +209,14 @@ def format_of(path: str | Path) -> str:
 
 def flatten(picture: Picture, background: float = 1.0) -> NDArray[np.float32]:
     """The picture (H, W, 3) as seen on a grey `background` in [0, 1]; 1 is white."""
-    return picture.pixels if picture.alpha is None else _over(picture.pixels, picture.alpha, background)
+    return picture.pixels if picture.alpha is None else over(picture.pixels, picture.alpha, background)
+
+
+def over(pixels: Pixels, alpha: Pixels, background: float) -> Pixels:
+    """Pixels (H, W, 3) as seen on a grey `background` in [0, 1] where `alpha` (H, W) is below 1."""
+    cover = alpha[..., None]
+    flat: Pixels = (pixels * cover + np.float32(background) * (1 - cover)).astype(np.float32)
+    return flat
 
 
 def visible_colors(picture: Picture) -> NDArray[np.float32]:
@@ -295,12 +302,6 @@ def _encode_png(levels: NDArray[np.uint8], chunks: bytes) -> bytes:
     data = buffer.getvalue()
     # Pillow's own text chunks are typed and escaped in ways of their own: ours goes right behind the header.
     return data[:PNG_HEADER_END] + chunks + data[PNG_HEADER_END:]
-
-
-def _over(pixels: Pixels, alpha: Pixels, background: float) -> Pixels:
-    cover = alpha[..., None]
-    flat: Pixels = (pixels * cover + np.float32(background) * (1 - cover)).astype(np.float32)
-    return flat
 
 
 def _decode_with_pillow(data: bytes, keep_profile: bool = False) -> Raster:

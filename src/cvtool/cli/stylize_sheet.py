@@ -238,7 +238,7 @@ class SheetPainter:
         self, picture: Picture, done: Sequence[Draft], destination: Destination, given: Input, digest: str, model: Model
     ) -> bytes:
         from cvtool.grids import contact_sheet
-        from cvtool.images import encode_picture, note_fits
+        from cvtool.images import encode_picture
 
         rows: list[list[NDArray[np.float32] | None]] = [[None] * len(self.strengths) for _ in self.styles]
         for draft in done:
@@ -251,8 +251,7 @@ class SheetPainter:
             gap=GAP,
         )
         note = self._note(given, digest, destination, model)
-        if not note_fits(note, destination.format.value):
-            self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
+        destination.warn_without_room(note, self.console)
         return encode_picture(sheet, destination.format.value, note=note)
 
     def _note(self, given: Input, digest: str, destination: Destination, model: Model) -> str:

@@ -71,4 +71,4 @@ def masked(pixels: Pixels, map: Map, scale: Scale) -> Pixels:
 def panel(pixels: Pixels, map: Map, scale: Scale, labels: Sequence[str]) -> Pixels:
     """Original | map | overlay, each under its label."""
     row = [pixels, heatmap(map, scale), overlay(pixels, map, scale)]
-    return strip(row, labels, min(512, max(160, *pixels.shape[:2])))
+    return strip(row, labels)

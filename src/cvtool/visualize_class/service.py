@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtool.errors import CvtoolError, UsageError
-from cvtool.images import fit_longer_side, resize
+from cvtool.images import fit_longer_side, over, resize
 from cvtool.models.cards import Resize
 from cvtool.models.framing import classify, takes_any_size
 from cvtool.models.loader import Model
@@ -234,11 +234,7 @@ def _climb(
 
 def on_grey(pixels: Pixels, alpha: Pixels | None) -> Pixels:
     """(H, W, 3) as seen on grey where `alpha` (H, W) is below 1."""
-    if alpha is None:
-        return pixels
-    cover = alpha[..., None]
-    seen: Pixels = (pixels * cover + np.float32(0.5) * (1 - cover)).astype(np.float32)
-    return seen
+    return pixels if alpha is None else over(pixels, alpha, 0.5)
 
 
 def _saved(pictures: Tensor) -> list[tuple[Pixels, Pixels | None]]:
