@@ -82,6 +82,12 @@ def result_name(stem: str, technique: str, detail: str = "") -> str:
     return "-".join(part for part in (stem, technique, detail) if part)
 
 
+def class_part(name: str, otherwise: str) -> str:
+    """A class as part of a file's name: ``"Tabby, cat"`` → ``tabby-cat``; `otherwise` where nothing is left of it."""
+    words = "".join(letter if letter.isalnum() else " " for letter in name).split()
+    return "-".join(words).lower() or otherwise
+
+
 @dataclass(frozen=True)
 class ResultNames(Sequence[str]):
     """The names of all results, input by input, made when they are asked for.

@@ -13,9 +13,10 @@ from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError
 from cvtool.files import shown
 from cvtool.gan.datasets.archives import FileOrigin
-from cvtool.gan.datasets.data import LARGEST_DATA, Item, Problem, Source, no_split
+from cvtool.gan.datasets.data import LARGEST_DATA, Item, Source, no_split
 from cvtool.gan.picture_options import Conditional
 from cvtool.hdf5 import opened, own_dataset
+from cvtool.problems import Problem
 
 if TYPE_CHECKING:
     import h5py

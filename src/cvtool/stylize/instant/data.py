@@ -16,6 +16,7 @@ from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.files import PICTURE_SUFFIXES, shown
 from cvtool.images import fit_longer_side, flatten, read_picture, resize
+from cvtool.problems import BadPicturesError
 from cvtool.progress import Progress, Step, silent
 from cvtool.stylize.color import grey
 
@@ -41,14 +42,6 @@ class Problem:
 
     def __str__(self) -> str:
         return self.reason
-
-
-class BadPicturesError(BadInputError):
-    """Some pictures cannot be used; `problems` says which."""
-
-    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)
