@@ -14,7 +14,7 @@ from cvtool import __version__
 from cvtool.cli.console import Console, list_problems
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.repeat import command_line
-from cvtool.cli.run_sheets import REPORT, Sheets, write_report
+from cvtool.cli.run_sheets import Sheets, write_report
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import Interrupted
 from cvtool.files import sha256_of
@@ -23,13 +23,14 @@ from cvtool.images import encode_picture
 from cvtool.models.loader import load
 from cvtool.problems import BadPicturesError
 from cvtool.provenance import Provenance, environment
+from cvtool.run_files import BEST, LAST, REPORT
 from cvtool.stylize.instant.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from cvtool.stylize.instant.data import KINDS, Shelf, read_shelf
 from cvtool.stylize.instant.options import InstantTrainOptions, PainterOptions
 from cvtool.stylize.instant.report import page
 from cvtool.stylize.instant.statistics import ENCODER
 from cvtool.stylize.instant.training import Check, Trainer, prepare
-from cvtool.training import BEST, LAST, RunDirectory
+from cvtool.training import RunDirectory
 
 NAME = "stylize train-instant"
 FEWEST_CONTENTS, FEWEST_STYLES = 8, 2
