@@ -15,7 +15,10 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.gan_generator import (
+    GAP,
+    GRID_WIDTH,
     MOST_SEEDS,
+    WIDEST_CELL,
     CheckpointOption,
     LabelOption,
     LatentOption,
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
 
     from cvtool.gan.sampling import Sampler
 
-GRID_WIDTH, WIDEST_CELL = 900, 256  # pixels
-GAP = 4  # pixels between pictures of a grid
 MOST_IN_GRID = 10_000
 MOST_COLUMNS_OF_CLASSES = 20
 

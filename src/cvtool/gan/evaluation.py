@@ -19,11 +19,9 @@ from cvtool.gan.metrics import (
     neighbourhood,
     within_kernel,
 )
+from cvtool.gan.use_options import FEWEST_JUDGED
 from cvtool.progress import Progress, silent
 from cvtool.tensors import seeded
-
-_LEAST = 10
-"""Fewer pictures have no neighbourhood to speak of."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +118,6 @@ class Judge:
         return indices.cpu().numpy(), distances.cpu().numpy()
 
     def _features(self, pictures: NDArray[np.uint8], progress: Progress) -> torch.Tensor:
-        if len(pictures) < _LEAST:
-            raise BadInputError(f"{len(pictures)} pictures are too few to be judged. Give at least {_LEAST}.")
+        if len(pictures) < FEWEST_JUDGED:
+            raise BadInputError(f"{len(pictures)} pictures are too few to be judged. Give at least {FEWEST_JUDGED}.")
         return torch.from_numpy(self.model.features(pictures, progress=progress)).to(self.model.device)

@@ -25,14 +25,13 @@ from cvtool.visualize_class.objectives import Question, check_target
 from cvtool.visualize_class.options import Target, VisualizeOptions
 from cvtool.visualize_class.parametrizations import magnitude_of
 from cvtool.visualize_class.registry import MethodSpec, Moment, Task
-from cvtool.visualize_class.transforms import Place, view
+from cvtool.visualize_class.transforms import WHOLE, view
 
 Pixels = NDArray[np.float32]
 
 LEVELS = 255
 REPORT_EVERY = 5  # steps; reading a score makes a GPU wait
 TOGETHER = 8  # targets on a device that gains from it
-WHOLE = Place(1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
