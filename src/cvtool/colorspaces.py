@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Grey from sRGB as in Rec. ITU-R BT.601, which Pillow and the usual data sets use."""
+
 # Constants as published there: linear sRGB → responses of the cones → (after the cube root) L, a, b.
 LINEAR_TO_CONES = np.array(
     [

@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from cvtool.codecs import notes
 from cvtool.codecs.color_profiles import picture_to_srgb, pixels_to_srgb
 from cvtool.codecs.deep_pictures import decode_deep
+from cvtool.codecs.deep_tiff import ORIENTATION
 from cvtool.codecs.kept_profiles import srgb_to_profile as srgb_to_profile
 from cvtool.codecs.kept_profiles import why_not_kept
 from cvtool.codecs.picture_writers import encode_deep_png, encode_tiff, profile_chunk
@@ -47,7 +48,6 @@ JPEG_QUALITY = 95
 WEBP_QUALITY = 95
 PNG_COMPRESSION = 6
 PNG_HEADER_END = 33  # bytes: the signature and the chunk IHDR
-ORIENTATION = 274
 
 
 @dataclass(frozen=True, eq=False)

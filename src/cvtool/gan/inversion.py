@@ -15,8 +15,8 @@ from torch import Tensor
 
 from cvtool.ascend import Adam, follow_gradient
 from cvtool.codecs.rasters import to_levels, unit
+from cvtool.colorspaces import LUMA
 from cvtool.errors import UsageError
-from cvtool.gan.datasets.framing import LUMA
 from cvtool.gan.feeding import to_signed
 from cvtool.gan.networks import Generator
 from cvtool.gan.sampling import class_weights, latents, sample
