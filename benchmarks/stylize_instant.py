@@ -35,9 +35,8 @@ from cvtool.stylize import stylize
 from cvtool.stylize.instant.checkpoint import bundled_painter, read_checkpoint
 from cvtool.stylize.instant.service import InstantPainter
 from cvtool.stylize.options import StylizeOptions
-from cvtool.stylize.pyramid import plan_scales
+from cvtool.stylize.pyramid import after_a_guess, plan_scales
 from cvtool.stylize.recipes import RECIPES
-from cvtool.stylize.service import SCALES_FROM_A_GUESS
 
 Pixels = NDArray[np.float32]
 
@@ -146,10 +145,9 @@ def guesses(painter: InstantPainter, pairs: Sequence[tuple[str, str]], judges: d
         content, style = pictures(pair, GUESS_SIZE)
         height, width = content.shape[:2]
         plan = plan_scales(height, width, smallest=recipe.smallest, steps=recipe.steps)
-        for start, scales in (("content", None), ("instant", SCALES_FROM_A_GUESS)):
+        for start, scales in (("content", plan), ("instant", after_a_guess(plan))):
             for share in SHARES:
-                steps = tuple(max(1, round(share * scale.steps)) for scale in plan)
-                options = StylizeOptions(size=GUESS_SIZE, steps=steps, scales=scales)
+                options = StylizeOptions(size=GUESS_SIZE, steps=tuple(round(share * scale.steps) for scale in scales))
                 began = time.perf_counter()
                 init = painter.paint(content, [style], options).pixels if start == "instant" else None
                 found = stylize(content, [style], painter.model, options, init=init)

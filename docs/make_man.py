@@ -8,10 +8,14 @@ from make_common import EXIT_CODES, Command, Parameter
 
 from cvtool import __version__
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "OMP_NUM_THREADS": "Threads that one process computes with; all cores without it.",
+    "OMP_WAIT_POLICY": "How threads wait; without it and GOMP_SPINCOUNT it is chosen by how busy the machine is.",
     "TORCH_HOME": "Where torchvision keeps the weights it fetched; ~/.cache/torch without it.",
     "HF_HOME": "Where timm keeps the weights it fetched; ~/.cache/huggingface without it.",
+    "HF_HUB_OFFLINE": "1: weights of timm are not fetched.",
+    "XDG_CACHE_HOME": "Instead of ~/.cache, also for the decoded pictures of gan train.",
+    "TMPDIR": "Where temporary files lie, such as the names of a long list.",
 }
 
 
@@ -50,7 +54,7 @@ def manual_page(command: Command, everything: Sequence[Command]) -> str:
         lines += [".TP", f"\\fB{code}\\fR", _text(meaning)]
     if not command.words:
         lines += [".SH ENVIRONMENT"]
-        for name, meaning in _ENVIRONMENT.items():
+        for name, meaning in ENVIRONMENT.items():
             lines += [".TP", f"\\fB{name}\\fR", _text(meaning)]
     lines += [".SH SEE ALSO", ",\n".join(f".BR {_text(name)} (1)" for name in _others(command, everything, below))]
     return "\n".join(lines).replace(" (1),\n.BR", " (1) ,\n.BR") + "\n"

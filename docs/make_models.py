@@ -38,6 +38,15 @@ OTHERS = """
 
 `cvtool models resnet` searches their names. Without a network, and without the weights in a cache, such a model ends
 with exit code 4, and the message names the file that was looked for.
+
+## Names of layers and classes
+
+Layers (`--layer`, `--style-layers`, `--content-layers`, `--finetune-from`) are called as the network's modules in
+PyTorch, such as `blocks.4`. A name that is not there is answered with the outer ones that are, so
+`cvtool visualize-class --model NAME --layer x` lists them.
+
+Classes (`--target` and the like) are those of ImageNet, by index, name or WordNet id; `cvtool classes` searches them. A
+network that has another number of classes than 1000 knows them by number only.
 """
 PICTURES = """
 ## Pictures
@@ -50,7 +59,7 @@ The bundled photographs are CC0 or in the public domain; the style pictures are 
 The classifiers were trained on ImageNet, whose pictures their photographers own; the weights have the licences above.
 The captioner has learned from Flickr8k, whose pictures and captions are for research and teaching; none is in its
 weights to be read out, but look at those terms before commercial use. Fashion-MNIST is MIT. A network knows what its
-data showed and passes on its prejudices; each card says what its network is not for.
+data showed and passes on its prejudices; each card says what its network is for.
 """
 
 

@@ -24,7 +24,7 @@ BEGIN = """# The command line
 All commands with all their options, made from the tool's own help by `python docs/make_reference.py`. The same stands
 in the manual pages (`man cvtool-stylize`) and behind `--help`. What goes with what is on the page of each technique:
 [stylize](stylize.md), [saliency](saliency.md), [fool](fool.md), [visualize-class](visualize-class.md),
-[caption](caption.md), [gan](gan.md).
+[caption](caption.md), [gan](gan.md). Formats, names of results and keys of `--json`: [Inputs and outputs](files.md).
 
 | exit code | |
 | ---: | --- |

@@ -126,6 +126,15 @@ def test_frames_keep_their_own_times(tmp_path: Path, suffix: str) -> None:
     assert out.times == clip.times
 
 
+@pytest.mark.parametrize(("second", "third"), [(3000, 6000), (3000, 7000)])
+def test_frames_an_hour_apart(tmp_path: Path, second: int, third: int) -> None:
+    """Below 1/2002 frames per second, the nearest handy fraction would be 0."""
+    times = [0, 1000 * second, 1000 * third]
+    clip = open_clip(make_video(tmp_path / "in.mkv", [smooth(n) for n in range(3)], 10, times=times))
+    assert (clip.times, clip.steady) == ((0, second, third), third == 2 * second)
+    assert float(clip.rate) == pytest.approx(2 / third, rel=0.01)
+
+
 def test_odd_sizes_get_their_last_row_and_column_twice(tmp_path: Path) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()

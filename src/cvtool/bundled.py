@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cvtool.errors import BadInputError, UnknownNameError
+from cvtool.errors import BadInputError, UnknownNameError, WeightsUnavailableError
 from cvtool.files import sha256_of
 
 KINDS = {"photo": "photos", "style": "styles"}
@@ -41,6 +41,21 @@ def asset_folder() -> Path:
     package = Path(__file__).resolve().parent
     installed = package / "assets"
     return installed if installed.is_dir() else package.parents[1] / "assets"
+
+
+def checkpoint(name: str, command: str) -> Path:
+    """Where one of the `CHECKPOINTS` lies; `command` trains another like it.
+
+    Raises:
+        WeightsUnavailableError: this install has none.
+        BadInputError: it is not the one that was published.
+    """
+    path = asset_folder() / name
+    if not path.is_file():
+        raise WeightsUnavailableError(
+            f"'{path}' is missing: this install has no {path.stem}. Install cvtool again, or train one: '{command}'."
+        )
+    return published(path)
 
 
 def published(path: Path) -> Path:

@@ -303,11 +303,11 @@ def _true_rate(times: list[Fraction], declared: Fraction, tick: Fraction) -> tup
     candidates = [declared]
     if len(times) > 1:
         mean = (len(times) - 1) / times[-1]
-        candidates += [mean.limit_denominator(1001), mean]
+        candidates += [rate for rate in (mean.limit_denominator(1001), mean) if rate > 0]  # 0: half an hour a frame
     for rate in candidates:
         if all(abs(time - number / rate) <= tick for number, time in enumerate(times)):
             return rate, True
-    return candidates[-1].limit_denominator(100000), False
+    return candidates[-1].limit_denominator(100000) or candidates[-1], False
 
 
 def _check_whole(path: Path, container: Any, stream: Any, times: list[Fraction]) -> None:

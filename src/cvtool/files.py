@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -22,6 +22,8 @@ MAX_INPUT_BYTES = 2 << 30
 """Largest input read into memory, in bytes: the largest picture accepted, uncompressed at 16 bits, fits."""
 
 CHUNK_BYTES = 1 << 20
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 PIPE_SECONDS = 30.0
 """How long a named pipe is waited for until somebody writes into it."""
@@ -65,6 +67,24 @@ def read_stream(file: IO[bytes], name: object) -> bytes:
     return data
 
 
+def read_lines(path: Path) -> Iterator[tuple[int, str | None]]:
+    """Lines of a text file with their numbers from 1, without line ends; None for a line that is not UTF-8.
+
+    Raises:
+        BadInputError: the file cannot be read, is UTF-16, or is no text.
+    """
+    data = read_input(path)
+    if data[:2] in _UTF16:
+        raise BadInputError(f"'{shown(path)}' is UTF-16, not UTF-8. Save it as UTF-8.")
+    if b"\0" in data:
+        raise BadInputError(f"'{shown(path)}' is not a text file. Check the path.")
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError:
+            yield number, None
+
+
 def read_at_most(file: IO[bytes], most: int) -> bytes:
     """The first `most` bytes of a file, or all if there are fewer.
 
@@ -90,6 +110,9 @@ def opened_input(path: str | Path, *, lasting: bool = False) -> Iterator[BinaryI
     """
     try:
         mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _read_error(path, error) from error
+    try:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # /dev/zero never ends
@@ -98,8 +121,8 @@ def opened_input(path: str | Path, *, lasting: bool = False) -> Iterator[BinaryI
             raise BadInputError(f"'{shown(path)}' is a pipe, and has to be a file. Write it to a file first.")
         with _open_pipe(path) if stat.S_ISFIFO(mode) else open(path, "rb") as file:
             yield file
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise BadInputError(f"Cannot read '{shown(path)}': {_read_reason(error)}") from error
+    except OSError as error:
+        raise _read_error(path, error) from error
 
 
 def _open_pipe(path: str | Path) -> BinaryIO:
@@ -136,6 +159,26 @@ def sha256_of(path: str | Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def folder_of_pictures(folders: Sequence[Path], names: Sequence[str]) -> Path:
+    """The folder that holds the most of the pictures `names`; the first of those that exist if none holds any.
+
+    Raises:
+        BadInputError: none of the folders can be read.
+    """
+    best: tuple[int, Path] | None = None
+    wanted = set(names)
+    for folder in folders:
+        try:
+            present = len(wanted.intersection(os.listdir(folder)))
+        except (OSError, ValueError):
+            continue
+        if best is None or present > best[0]:
+            best = (present, folder)
+    if best is None:
+        raise BadInputError(f"The folder '{shown(folders[0])}' of the pictures cannot be read. Check the path.")
+    return best[1]
 
 
 def write_atomically(path: str | Path, data: bytes) -> None:
@@ -185,7 +228,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def _read_reason(error: OSError | ValueError) -> str:
+def _read_error(path: str | Path, error: OSError | ValueError) -> BadInputError:
     reasons = {
         errno.ENOENT: "there is no such file. Check the path.",
         errno.ENOTDIR: "there is no such file. Check the path.",
@@ -193,7 +236,7 @@ def _read_reason(error: OSError | ValueError) -> str:
         errno.EACCES: "permission denied. Check its permissions.",
         errno.ENAMETOOLONG: "the name is too long. Check the path.",
     }
-    return _reason(error, reasons)
+    return BadInputError(f"Cannot read '{shown(path)}': {_reason(error, reasons)}")
 
 
 def write_error(path: str | Path, error: OSError | ValueError) -> CvtoolError:

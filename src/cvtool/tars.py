@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -157,7 +158,8 @@ def _fault(file: IO[bytes], path: Path, offset: int) -> str:
         return f"'{shown(path)}' is compressed, so that it cannot be read from any place. Unpack it to a plain .tar."
     if offset == 0:
         return f"'{shown(path)}' is no tar archive, or it is empty. Check the file."
-    file.seek(offset)
-    if file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE:
-        return f"'{shown(path)}' holds no pictures. Give a tar whose members end in .jpg, .png …"
+    if offset < file.seek(0, os.SEEK_END):  # a broken header can name a place that no file reaches
+        file.seek(offset)
+        if file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE:
+            return f"'{shown(path)}' holds no pictures. Give a tar whose members end in .jpg, .png …"
     return f"'{shown(path)}' is truncated or broken: what comes after byte {offset} is missing. Fetch it again."

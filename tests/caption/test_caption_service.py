@@ -99,6 +99,22 @@ def test_many_pictures_are_described_in_their_order(describer: Describer, pictur
     assert describe([], describer, OPTIONS) == []
 
 
+def test_as_many_pictures_at_a_time_as_suit_the_device(
+    describer: Describer, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    plain = Extractor.__call__
+
+    def look(self: Extractor, canvases: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        sizes.append(len(canvases))
+        return plain(self, canvases)
+
+    monkeypatch.setattr(Extractor, "__call__", look)
+    monkeypatch.setattr(Extractor, "batch", 5)
+    describe([pictures[number % 3] for number in range(12)], describer, OPTIONS)
+    assert sizes == [5, 5, 2]
+
+
 @pytest.mark.parametrize("how", [Decode.greedy, Decode.beam, Decode.sample])
 def test_numpy_gives_the_same_words(describer: Describer, pictures: list[np.ndarray], how: Decode) -> None:
     options = replace(OPTIONS, decode=how)

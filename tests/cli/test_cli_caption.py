@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import shutil
 import signal
@@ -22,6 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import cvtool.cli.main as program
 from cvtool.bundled import asset_folder
+from cvtool.caption.check import Row
 from cvtool.caption.checkpoint import BUNDLED, read_checkpoint
 from cvtool.caption.datasets import CaptionedPicture
 from cvtool.caption.features import read_features
@@ -477,6 +479,13 @@ def test_evaluate(cvtool, shelf: Path, here: Path) -> None:
     assert {key: objects(files)[0][key] for key in METRICS} == pytest.approx({key: found[key] for key in METRICS})
 
 
+def test_a_page_of_a_set_whose_name_is_not_utf8(cvtool, shelf: Path, here: Path) -> None:
+    Path("B\udce4ume").symlink_to(shelf / "set")
+    asked = ("--data", "folder:B\udce4ume", "--checkpoint", shelf / "run/best.safetensors", "--page", "p.html", "-q")
+    assert cvtool("caption", "evaluate", *asked).code == 0
+    assert "B\\udce4ume" in Path("p.html").read_text()
+
+
 def test_a_run_measures_as_evaluate_does(cvtool, shelf: Path) -> None:
     file = shelf / "run/best.safetensors"
     words = (
@@ -724,3 +733,16 @@ def test_check(cvtool) -> None:
     table = cvtool("caption", "check", "rnn")
     assert table.out.splitlines()[0].split() == ["cell", "output", "or", "gradient", "relative", "error"]
     says(cvtool("caption", "check", "transformer"), 2, "transformer")
+
+
+@pytest.mark.parametrize("error", [math.nan, 1e-3])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_check_that_fails(cvtool, monkeypatch: pytest.MonkeyPatch, error: float, place: int) -> None:
+    rows = [Row("gru", "h", 1e-12)]
+    rows.insert(place, Row("gru", "d Wx", error))
+    monkeypatch.setattr("cvtool.caption.check.check", lambda *_: tuple(rows))
+    done = cvtool("caption", "check", "gru", "--json")
+    assert done.code == 1
+    assert "gru, d Wx: the two differ" in done.err
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert [each["quantity"] for each in found if each["error"] != 1e-12] == ["d Wx"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import shlex
 import signal
@@ -16,6 +17,7 @@ from helpers import save
 from PIL import Image
 
 from cvtool.bundled import find_asset
+from cvtool.cli.fool import NOT_WITH_ALL_TARGETS, fool
 from cvtool.fool.problem import Problem
 from cvtool.images import flatten, read_picture
 from cvtool.models.cards import Resize
@@ -325,7 +327,10 @@ def test_stdout(photo: Path) -> None:
         (("--untargeted", "--method", "patch", "--patch-robust", "--mask", "tabby.png"), "contradict"),
         (("--untargeted", "--method", "patch", "--sticker", "-o", "-"), "no place for"),
         (("--untargeted", "--transfer-to", "vgg18"), "No model 'vgg18'"),
-        (("--all-targets", "--plot", "t.png"), "writes no picture"),
+        (("--all-targets", "--plot", "t.png"), "--plot does not go with --all-targets"),
+        (("--all-targets", "--method", "pgd"), "--method does not go with --all-targets"),
+        (("--all-targets", "--mask", "absent.png"), "--mask does not go with --all-targets"),
+        (("--all-targets", "--confidence", "0.5"), "--confidence does not go with --all-targets"),
         (("--untargeted", "--model", "vgg19"), "vgg19"),
     ],
 )
@@ -334,6 +339,15 @@ def test_wrong_usage(cvtool, photo: Path, here: Path, words, said) -> None:
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert said in done.err
     assert [path.name for path in here.iterdir()] == ["tabby.png"]
+
+
+def test_what_all_targets_takes_has_an_effect_or_is_refused(cvtool, here: Path) -> None:
+    """Every option of the command that is about pictures or the attack is one or the other."""
+    heeded = {"steps", "step_size", "resize", "top_k", "batch", "model", "weights", "device", "precision", "seed"}
+    chosen = {"images", "target", "untargeted", "all_targets", "files_from", "null", "recursive"}
+    told = {"json", "quiet", "verbose", "debug"}
+    parameters = set(inspect.signature(fool).parameters) - {"context"}
+    assert parameters == heeded | chosen | told | set(NOT_WITH_ALL_TARGETS)
 
 
 def test_bad_input(cvtool, here: Path) -> None:

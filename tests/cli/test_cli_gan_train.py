@@ -122,6 +122,12 @@ def test_the_checkpoint_says_how_it_was_made(cvtool, shelf: Path) -> None:
     assert "gan train" in done.out
 
 
+def test_a_set_whose_name_is_not_utf8(cvtool, shelf: Path, here: Path) -> None:
+    Path("B\udce4ume").symlink_to(shelf / "bars")
+    assert cvtool("gan", "train", "--data", "folder:B\udce4ume", *SHORT, "-o", "run", "-q").code == 0
+    assert "B\\udce4ume" in Path("run/report.html").read_text()
+
+
 def test_a_budget_is_repeated_by_its_steps(cvtool, shelf: Path, here: Path) -> None:
     words = [word for word in training(shelf, "run", "--budget", "1s", "-q") if word not in ("--steps", 6)]
     assert cvtool(*words).code == 0

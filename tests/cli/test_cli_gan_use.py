@@ -334,13 +334,6 @@ def test_files_so_far_stay_after_ctrl_c(cvtool, here: Path, grey: Path, monkeypa
     assert len(list(Path("out").iterdir())) == 3
 
 
-def test_without_a_bundled_generator(cvtool, here: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("cvtool.bundled.asset_folder", lambda: tmp_path)
-    done = cvtool("gan", "sample")
-    assert done.code == 3
-    assert "--checkpoint" in done.err
-
-
 def test_seeds() -> None:
     assert shared.parse_seeds("0-3, 9,7-7") == (0, 1, 2, 3, 9, 7)
     assert shared.fitting_scale(28, 10, 900, 256) == 3

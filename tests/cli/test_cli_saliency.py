@@ -20,10 +20,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cvtool.bundled import find_asset
+from cvtool.cli.console import Console
+from cvtool.cli.saliency_table import show_ranking
 from cvtool.errors import UsageError
 from cvtool.images import read_picture
 from cvtool.models.loader import load
 from cvtool.provenance import read_provenance
+from cvtool.saliency.evaluation import Evaluation
 from cvtool.saliency.methods import METHODS
 from cvtool.saliency.options import Method, SaliencyOptions
 
@@ -424,6 +427,22 @@ def test_boxes(cvtool, photos: Path, here: Path, monkeypatch: pytest.MonkeyPatch
     assert "points" in done.out
     found = lines(cvtool(*asked, "--json"))
     assert [each.get("pointing") for each in found] == [1, None, None, None]
+
+
+def test_a_ranking_of_which_one_method_met_no_boxes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As after --method auto, which takes another method for each picture."""
+    bare = Evaluation(0.6, 0.1, 1.0, 0.2, 0.2, None)
+    boxed = replace(bare, insertion_auc=0.5, pointing=1.0, energy_inside=0.75, box_area=0.25)
+    for suffix in ("csv", "json"):
+        found = [("a.png", "gradient", boxed), ("b.png", "grad-cam", bare)]
+        show_ranking(found, here / f"t.{suffix}", Console(json=False, quiet=False, verbose=False))
+    heading, first, second = capsys.readouterr().out.splitlines()[:3]
+    assert heading.split()[-4:] == ["points", "inside", "of", "area"]
+    assert first.split()[-3:] == ["–"] * 3
+    assert second.split()[-3:] == ["100%", "75%", "25%"]
+    rows = json.loads((here / "t.json").read_text())
+    assert [row["energy_inside"] for row in rows] == [None, 0.75]
+    assert [row["energy_inside"] for row in csv.DictReader((here / "t.csv").read_text().splitlines())] == ["", "0.75"]
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,7 @@ class TestIdx:
             (lambda data: b"", "no IDX file"),
             (lambda data: b"\x00\x00\x0d" + data[3:], "no IDX file of bytes"),
             (lambda data: data[:4] + b"\xff" * 12 + data[16:], "claims to hold"),
+            (lambda data: data[:3] + b"\x04" + b"\xff" * 12 + bytes(4), "claims a shape"),
         ],
     )
     def test_broken(

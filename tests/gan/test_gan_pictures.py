@@ -33,6 +33,7 @@ from cvtool.gan.datasets import (
     archives,
     cache,
     decoding,
+    fashion,
     read_pictures,
 )
 from cvtool.gan.datasets.framing import frame, size_for, to_grey
@@ -495,6 +496,16 @@ class TestCache:
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setenv("HOME", str(tmp_path))
         assert cache.default_cache() == tmp_path / ".cache/cvtool/gan"
+
+    def test_without_a_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unknown(uid: int) -> None:
+            raise KeyError(uid)
+
+        for name in ("XDG_CACHE_HOME", "TORCH_HOME", "HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr("pwd.getpwuid", unknown)
+        assert not cache.default_cache().parent.exists()
+        assert fashion.places()[0] == fashion.DEBIAN
 
 
 class TestCommandLine:

@@ -95,14 +95,28 @@ def test_bundled_checkpoints_are_those_that_were_published(
         published(other)
 
 
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("captioner.safetensors", "caption describe good.png"),
-        ("generator.safetensors", "gan sample -n 1 -o out.png"),
-        ("painter.safetensors", "stylize good.png good.png --instant -o out.png"),
-    ],
-)
+ASKING = [
+    ("captioner.safetensors", "caption describe good.png"),
+    ("generator.safetensors", "gan sample -n 1 -o out.png"),
+    ("painter.safetensors", "stylize good.png good.png --instant -o out.png"),
+]
+
+
+@pytest.mark.parametrize(("name", "line"), ASKING)
+def test_commands_say_what_an_install_lacks(
+    name: str, line: str, cvtool: Callable[..., Outcome], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hardening.materials import write_good
+
+    write_good()
+    monkeypatch.setattr("cvtool.bundled.asset_folder", lambda: here)
+    done = cvtool(*line.split())
+    assert (done.code, done.out, done.err.count("\n")) == (4, "", 1)
+    assert f"this install has no {name.partition('.')[0]}" in done.err
+    assert " train" in done.err
+
+
+@pytest.mark.parametrize(("name", "line"), ASKING)
 def test_commands_refuse_another_bundled_checkpoint(
     name: str, line: str, cvtool: Callable[..., Outcome], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

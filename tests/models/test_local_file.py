@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,17 @@ def test_damaged_files_are_refused_in_one_line(tmp_path: Path, suffix: str, dama
         read_state_dict(written(tmp_path / f"bad{suffix}", content))
     assert "\n" not in str(caught.value)
     assert f"bad{suffix}" in str(caught.value)
+
+
+def test_a_compressed_file_is_refused_for_that(tmp_path: Path) -> None:
+    """Zip's compression, which could make a small file take all memory."""
+    torch.save({"a": torch.zeros(100_000)}, tmp_path / "plain.pth")
+    deflated = zipfile.ZipFile(tmp_path / "small.pth", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, deflated as small:
+        for name in plain.namelist():
+            small.writestr(name, plain.read(name))
+    with pytest.raises(BadInputError, match=r"'.*small\.pth' cannot be read .* \(it is compressed"):
+        read_state_dict(tmp_path / "small.pth")
 
 
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {}])

@@ -41,6 +41,23 @@ def test_of_flickr8k_only_the_training_split_is_taken(tmp_path: Path) -> None:
     assert find_pictures(str(tmp_path)) == expected
 
 
+@pytest.mark.parametrize("place", ["Flickr8k_Dataset/Flicker8k_Dataset", "Flicker8k_Dataset", "."])
+def test_flickr8k_as_it_is_unpacked(tmp_path: Path, place: str) -> None:
+    """Texts in a folder of their own; empty folders are passed over."""
+    (tmp_path / "images").mkdir()
+    make_pictures(tmp_path / place, 2)
+    (tmp_path / "Flickr8k_text").mkdir()
+    (tmp_path / "Flickr8k_text" / "Flickr_8k.trainImages.txt").write_text("01.png\n00.png\n")
+    for spec in (f"flickr8k:{tmp_path}", str(tmp_path), f"flickr8k:{tmp_path / 'Flickr8k_text'}"):
+        assert [path.resolve() for path in find_pictures(spec)] == [tmp_path / place / f"0{n}.png" for n in (1, 0)]
+
+
+def test_a_split_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "Flickr_8k.trainImages.txt").write_bytes(b"01.png\n\xff.png\n")
+    with pytest.raises(BadInputError, match="not UTF-8"):
+        find_pictures(str(tmp_path))
+
+
 @pytest.mark.parametrize("spec", ["nowhere", "folder:nowhere", "flickr8k:."])
 def test_what_is_not_there_is_said(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -106,6 +106,18 @@ def test_weights_are_of_any_sum_and_mix_styles(painter: InstantPainter) -> None:
     assert np.abs(mixed(1, 1) - mixed(1, 0)).max() > 0.01
 
 
+def test_a_style_is_matched_to_each_content_anew(painter: InstantPainter) -> None:
+    """Also where one content has the memory that another has left."""
+    options = replace(OPTIONS, preserve_colors=Colors.match)
+    seen = {}
+    for shade in (0.2, 0.5, 0.8):
+        # A copy of the right type is resized nowhere, so that it is freed after each round.
+        seen[shade] = painter.paint((shade * CONTENT).astype(np.float32), [STYLE], options).pixels
+    for shade, found in seen.items():
+        fresh = InstantPainter(painter.painter, painter.model)
+        np.testing.assert_array_equal(found, fresh.paint((shade * CONTENT).astype(np.float32), [STYLE], options).pixels)
+
+
 def test_a_style_file_paints_like_its_picture(painter: InstantPainter) -> None:
     model = painter.model
     square = smooth(64, 64, 5)
@@ -121,6 +133,8 @@ def test_a_style_file_paints_like_its_picture(painter: InstantPainter) -> None:
     both = replace(options, style_weights=(1.0, 1.0))
     mixed = painter.paint(content, [file, replace(file, grains={})], both).pixels
     np.testing.assert_allclose(mixed, before_grain, atol=1e-5, err_msg="a style without grain leaves it out")
+    with pytest.raises(UsageError, match="no picture that could be recoloured"):
+        painter.paint(content, [square, file], replace(both, preserve_colors=Colors.match))
 
 
 def test_luminance_keeps_the_contents_chroma(painter: InstantPainter) -> None:

@@ -7,7 +7,9 @@ import torch
 from cvtool.errors import BadInputError, UsageError
 from cvtool.models.loader import load
 from cvtool.stylize import StylizeOptions, stylize
-from cvtool.stylize.objective import Anchor, Region
+from cvtool.stylize.extractor import EVERYWHERE, Extractor
+from cvtool.stylize.objective import Anchor, Objective, Region
+from cvtool.stylize.recipes import RECIPES
 from cvtool.stylize.styles import StyleBook
 from cvtool.tensors import to_tensor
 
@@ -44,6 +46,21 @@ def test_each_region_takes_its_own_style(model):
     here, there = pixels[:, :22].mean((0, 1)), pixels[:, 26:].mean((0, 1))
     assert here[0] > here[2] + 0.2
     assert there[2] > there[0] + 0.2
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_order_of_regions_does_not_matter(model, recipe):
+    extractor = Extractor(model, ["blocks.0", "blocks.2"], ["blocks.3"], 0, "fp32")
+    content = to_tensor(CONTENT * np.linspace(0.1, 1, 64, dtype=np.float32)[:, None])
+    part = torch.from_numpy(left())[None, None]
+    here, there = (extractor(to_tensor(style), EVERYWHERE).moments[0] for style in (RED, BLUE))
+    found = [
+        Objective(RECIPES[recipe], extractor, content=content, targets=targets, guides=guides, strength=50, tv=0)(
+            content
+        )
+        for targets, guides in (([here, there], [part, 1 - part]), ([there, here], [1 - part, part]))
+    ]
+    assert float(found[0]["style"]) == pytest.approx(float(found[1]["style"]), rel=1e-5)
 
 
 def test_only_the_part_of_the_style_under_its_mask_counts(model):
@@ -98,12 +115,6 @@ def test_an_anchor_holds_where_it_has_weight(model):
     tied = stylize(CONTENT, [RED], model, QUICK, anchor=anchor).pixels
     assert np.abs(tied[:, :24] - 0.5).mean() < 0.5 * np.abs(free[:, :24] - 0.5).mean()
     assert np.abs(tied[:, 32:] - free[:, 32:]).mean() < 0.1
-
-
-def test_only_the_last_scales(model):
-    content = CONTENT.repeat(6, 0).repeat(6, 1)
-    options = StylizeOptions(size=256, steps=(4,), scales=2)
-    assert [scale[:2] for scale in stylize(content, [RED], model, options).plan] == [(136, 181), (192, 256)]
 
 
 def test_a_book_looks_at_each_style_once(model, monkeypatch):

@@ -197,15 +197,19 @@ def test_match_stays_nearer_to_the_content_colours(model):
     assert np.abs(matched.mean((0, 1)) - mean).sum() < 0.3 * np.abs(plain.mean((0, 1)) - mean).sum()
 
 
-def test_the_instant_picture_saves_the_small_scales_unless_steps_are_given(model):
-    options = StylizeOptions(size=512, init=Init.instant)
-    from_content, guessed = (
-        stylize(CONTENT, [STYLE], model, replace(options, init=init), stop=lambda: True).plan
-        for init in (Init.content, Init.instant)
-    )
-    assert [scale[:2] for scale in guessed] == [scale[:2] for scale in from_content[-3:]]
-    named = stylize(CONTENT, [STYLE], model, replace(options, steps=(10,)), stop=lambda: True)
-    assert len(named.plan) == 5
+def test_the_instant_picture_saves_the_small_scales(model):
+    """And the steps that were done say so, so that the command of the picture repeats it."""
+    options = StylizeOptions(size=362)
+    begun = {}
+    for init in (Init.content, Init.instant):
+        seen = []
+        begun[init] = painted(model, replace(options, init=init), progress=seen.append, stop=lambda seen=seen: seen)
+        assert seen[0].stage == ("128×96" if init is Init.content else "181×136")
+    guessed = begun[Init.instant]
+    steps = tuple(steps for _, _, steps in guessed.plan)
+    assert (len(steps), steps[0], steps[2:]) == (4, 0, (0, 0))
+    again = painted(model, replace(options, init=Init.instant, steps=steps))
+    np.testing.assert_array_equal(again.pixels, guessed.pixels)
 
 
 def test_the_instant_picture_is_what_it_begins_with(model):

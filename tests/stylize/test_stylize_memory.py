@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from cvtool.errors import UsageError
 from cvtool.models.loader import Model, load
-from cvtool.stylize.extractor import Extractor
+from cvtool.stylize.extractor import EVERYWHERE, Extractor, Guides, Seen
 from cvtool.stylize.memory import (
     FIXED,
     LARGEST_TILE,
@@ -30,9 +31,12 @@ from cvtool.stylize.memory import (
     measure_needs,
     peak_bytes,
 )
+from cvtool.stylize.options import StylizeOptions
 from cvtool.stylize.pace import LARGEST, Pace, Work, measure_pace, work_of
+from cvtool.stylize.planning import foresee
 from cvtool.stylize.pyramid import Scale
 from cvtool.stylize.receptive import Field
+from cvtool.stylize.service import resolve
 
 MIB = 2**20
 NEEDS = Needs(Cost(0, 1000.0), Cost(0, 300.0), 10.0)
@@ -193,7 +197,7 @@ needs = measure_needs(model, style, content, "fp32")
 field = receptive_field(model.module, (*style, *content), model.normalize)
 height, width = picture.shape[:2]
 guess = estimate(Job(height, width, 16, size * size * 3 // 4), needs, tile, field, process_memory())
-stylize(picture, [picture], model, StylizeOptions(size=size, tile=tile, scales=1, steps=(0,) * 4 + (2,)))
+stylize(picture, [picture], model, StylizeOptions(size=size, tile=tile, steps=(0,) * 4 + (2,)))
 # Not getrusage: a child begins with the peak of its parent there.
 peak = int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 print(json.dumps([guess, peak]))
@@ -223,6 +227,25 @@ def test_work_is_counted_in_pixels() -> None:
     given = 2 * 40 * (40 + 48 + 48 + 40)
     assert tiled == Work(looked=6 * given, stepped=5 * given, moved=5 * 64 * 128)
     assert tiled.seconds(Pace(1.0, 10.0, 100.0)) == 6 * given + 50 * given + 500 * 64 * 128
+
+
+@pytest.mark.parametrize("regions", [0, 1, 3])
+def test_the_probe_sees_as_many_regions_as_there_are_masks(
+    lite: Model, regions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: set[tuple[bool, ...]] = set()
+    plain = Extractor.__call__
+
+    def look(self: Extractor, picture: Tensor, guides: Guides = EVERYWHERE, **more: bool) -> Seen:
+        seen.add(tuple(guide is not None for guide in guides))
+        return plain(self, picture, guides, **more)
+
+    options = resolve(StylizeOptions(size=0, steps=(2,), max_memory=1 << 40), lite, 1)
+    monkeypatch.setattr("cvtool.stylize.planning.measure_needs", lambda *_: NEEDS)
+    monkeypatch.setattr(Extractor, "__call__", look)
+    canvas = np.zeros((64, 64, 3), np.float32)
+    assert foresee(canvas, [canvas], [Scale(64, 64, 2)], lite, options, regions=regions) is not None
+    assert seen == {(True,) * regions or (False,)}
 
 
 def test_a_probe_is_short_and_near_the_truth(lite: Model) -> None:

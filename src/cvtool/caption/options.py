@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+TOGETHER = 32
+"""Pictures that are read, and that words are found for, at a time."""
+
 
 class Cell(str, Enum):
     """What remembers from word to word."""
@@ -68,7 +71,7 @@ class TrainOptions:
         threshold: words seen less often become <UNK>.
         longest: captions are cut to so many words.
         average: epochs whose last weights are averaged before they are judged and kept; training goes on with its own.
-        patience: epochs without a better CIDEr-D on the development split before training stops.
+        patience: epochs without a better CIDEr-D on the development split before `scst` begins, which has none.
         scst: epochs of self-critical training on CIDEr-D after those.
         scst_rate: learning rate of the self-critical epochs.
         scst_temperature: of the distribution that captions are drawn from and that learns from them.

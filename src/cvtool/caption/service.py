@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvtool.bundled import asset_folder, published
+from cvtool import bundled
 from cvtool.caption.checkpoint import BUNDLED, Checkpoint, extractor_of, read_checkpoint
 from cvtool.caption.decoding import Reader, Sentence, decode, follow
 from cvtool.caption.extractor import Extractor
 from cvtool.caption.numpy_engine import NumpyCaptioner
-from cvtool.caption.options import DecodeOptions, Engine
+from cvtool.caption.options import TOGETHER, DecodeOptions, Engine
 from cvtool.caption.vocabulary import SPECIALS, UNKNOWN, tokenize
 from cvtool.errors import BadInputError, UsageError, nearest_names
 from cvtool.images import Picture
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Pixels = NDArray[np.float32]
-
-BATCH, TOGETHER = 8, 32
-"""Pictures that go through the network at a time, whose maps fit a CPU's caches; and those that words are found for."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +125,10 @@ def bundled_checkpoint() -> Checkpoint:
     """The captioner that comes with the install.
 
     Raises:
-        BadInputError: it is missing, or not the one that was published.
+        WeightsUnavailableError: this install has none.
+        BadInputError: it is not the one that was published.
     """
-    return read_checkpoint(published(asset_folder() / BUNDLED))
+    return read_checkpoint(bundled.checkpoint(BUNDLED, "cvtool caption train"))
 
 
 def captioners(paths: Sequence[Path]) -> list[Checkpoint]:
@@ -189,9 +187,8 @@ def _describe(
         captioner = describer.numpy_captioner
     extractor = describer.extractor
     canvases = [extractor.canvas(Picture(pixels, None, 8, "a picture")) for pixels in pictures]
-    features = np.concatenate(
-        [extractor(canvases[start : start + BATCH])[1] for start in range(0, len(canvases), BATCH)]
-    )
+    size = extractor.batch
+    features = np.concatenate([extractor(canvases[start : start + size])[1] for start in range(0, len(canvases), size)])
     pca = describer.checkpoint.pca
     if pca is not None:
         features = pca.project(features)

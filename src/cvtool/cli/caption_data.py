@@ -22,7 +22,7 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="SPEC",
-        help="flickr8k:DIR, coco:DIR, cs231n:DIR, jsonl:FILE, folder:DIR, or a path whose contents tell.",
+        help="flickr8k:DIR, coco:DIR, cs231n:DIR, jsonl:FILE, folder:DIR, karpathy:FILE, or a path: its contents tell.",
     ),
 ]
 SplitFile = Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvtool import __version__
-from cvtool.caption.options import Decode, DecodeOptions, Engine
+from cvtool.caption.options import TOGETHER, Decode, DecodeOptions, Engine
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 DEFAULTS = DecodeOptions()
 WORTH_FOLDING = 10
 """Pictures from which on a faster copy of the network pays."""
-TOGETHER = 32
-"""Pictures read before they are described."""
 WITHOUT_EFFECT = frozenset({"batch"})
 
 
@@ -121,7 +119,14 @@ def describe(
             help="Write the captions as JSON lines {image, caption}, as 'caption evaluate --hypotheses' reads them.",
         ),
     ] = None,
-    format: shared.FormatOption = None,
+    format: Annotated[
+        shared.Format | None,
+        typer.Option(
+            "--format",
+            show_default="by the suffix of --attention, else png",
+            help="Format of the picture of --attention.",
+        ),
+    ] = None,
     json: shared.Json = False,
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,

@@ -199,6 +199,7 @@ def _captioner(
 def _write_page(path: Path, spec: str, split: str, found: Judgement, data: CaptionData) -> None:
     from cvtool.caption.report import Described, worst_and_best, write_page
     from cvtool.images import flatten, read_picture
+    from cvtool.pages import encoded
 
     pictures = {each.name: each for each in data.split(split)}
 
@@ -215,4 +216,4 @@ def _write_page(path: Path, spec: str, split: str, found: Judgement, data: Capti
         [card(name) for name in worst],
         [card(name) for name in best],
     )
-    write_atomically(path, text.encode("utf-8"))
+    write_atomically(path, encoded(text))

@@ -74,7 +74,12 @@ def train(
         ),
     ] = TRAIN.average,
     patience: Annotated[
-        int, typer.Option("--patience", min=1, help="Epochs without a better CIDEr-D before training stops.")
+        int,
+        typer.Option(
+            "--patience",
+            min=1,
+            help="Epochs without a better CIDEr-D before this part of the training ends; then --scst.",
+        ),
     ] = TRAIN.patience,
     scst: Annotated[
         int, typer.Option("--scst", metavar="EPOCHS", min=0, help="Self-critical epochs on CIDEr-D afterwards.")

@@ -15,6 +15,7 @@ from cvtool.cli.fool_worker import Fooling, Request
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
 from cvtool.cli.outputs import ResultNames, Skipping, check_writable, class_part, plan_outputs
+from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.errors import UsageError
@@ -26,6 +27,12 @@ DEFAULT_PRECISION = shared.Precision(DEFAULTS.precision)
 NAMES = [method.value for method in Method]
 BY_METHOD = "the method's"
 NOISE = "noise"
+NOT_WITH_ALL_TARGETS = (
+    *("method", "norm", "eps", "restarts", "confidence", "minimize", "mask", "from_noise", "survive", "transfer_to"),
+    *("view", "explain", "patch_size", "patch_robust", "sticker", "table", "plot", "skip_existing", "report"),
+    *("output", "format"),
+)
+"""Parameters that would have no effect there: the smallest L2 change is looked for, and no picture is written."""
 
 
 class View(str, Enum):
@@ -223,6 +230,7 @@ def fool(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if (target is not None) + untargeted + all_targets != 1:
         raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")
+    shared.refuse_beside("all_targets", NOT_WITH_ALL_TARGETS, given_names(context))
     if (bool(images) or files_from is not None) == from_noise:
         raise UsageError("Give pictures to change, or --from-noise and none.")
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
@@ -256,8 +264,6 @@ def fool(
         precision=precision.value,
     )
     if all_targets:
-        if output or table or plot or report or view is not View.image or explain or sticker:
-            raise UsageError("--all-targets changes and writes no picture. Leave out what says where and how to write.")
         ranking = Ranking(console, options, model, weights, device)
         sharing.divide(len(inputs), 1)
         sharing.for_each(sharing.own(inputs), ranking.rank, command="fool", console=console, device=device)

@@ -12,7 +12,7 @@ import typer
 
 from cvtool import __version__
 from cvtool.cli.options import HIGHEST_SEED
-from cvtool.errors import BadInputError, UsageError
+from cvtool.errors import UsageError
 from cvtool.gan.labels import in_turn, label_numbers
 
 if TYPE_CHECKING:
@@ -115,16 +115,15 @@ def open_generator(path: Path | None) -> Opened:
     """The generator in a file, or the bundled one.
 
     Raises:
-        BadInputError: there is none, or the file is broken.
+        WeightsUnavailableError: there is no bundled one.
+        BadInputError: the file is missing, broken, or not the published one.
     """
-    from cvtool.bundled import asset_folder, published
+    from cvtool import bundled
     from cvtool.files import sha256_of
     from cvtool.gan.checkpoint import BUNDLED, read_checkpoint
 
-    where = asset_folder() / BUNDLED if path is None else path
-    if path is None and not where.exists():
-        raise BadInputError("This install brings no generator. Give --checkpoint FILE; 'cvtool gan train' makes one.")
-    found = read_checkpoint(published(where) if path is None else where)
+    where = bundled.checkpoint(BUNDLED, "cvtool gan train") if path is None else path
+    found = read_checkpoint(where)
     return Opened(found, where, path is None, sha256_of(where))
 
 

@@ -9,14 +9,12 @@ import numpy as np
 
 from cvtool.animation import encode_animation
 from cvtool.cli.gan_generator import GAP, GRID_WIDTH, WIDEST_CELL, as_cell, fitting_scale
-from cvtool.cli.run_sheets import Sheets
-from cvtool.files import write_atomically
+from cvtool.cli.run_sheets import Sheets, write_report
 from cvtool.gan.labels import in_turn
 from cvtool.gan.report import page
 from cvtool.gan.use_options import JudgeOptions, WalkOptions
 from cvtool.grids import contact_sheet
 from cvtool.images import encode_picture
-from cvtool.run_files import REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +83,7 @@ def write_page(
         command=command,
         title=title,
     )
-    write_atomically(run.path / REPORT, text.encode())
+    write_report(run.path, text)
 
 
 def _sheet(

@@ -102,7 +102,7 @@ def sample(
 ) -> None:
     """Make pictures with a generator.
 
-    The same seed gives the same picture, however many are made.
+    The same seed and class give the same picture, however many are made. Without --label the classes take turns.
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     if latent is not None:

@@ -114,7 +114,11 @@ def train(
     every: Annotated[
         int | None,
         typer.Option(
-            "--every", metavar="N", min=1, show_default="ten checks a run", help="Steps from one check to the next."
+            "--every",
+            metavar="N",
+            min=1,
+            show_default="ten checks a run at most",
+            help="Steps from one check to the next.",
         ),
     ] = TRAIN.every,
     samples: Annotated[int, typer.Option("--samples", min=100, help="Pictures judged in a check.")] = TRAIN.samples,
@@ -139,7 +143,7 @@ def train(
     ] = False,
     skip_bad: data_options.SkipBad = PICTURES.skip_bad,
     device: shared.Device = "auto",
-    precision: shared.PrecisionOption = shared.Precision.auto,
+    precision: shared.TrainingPrecision = shared.Precision.auto,
     seed: shared.Seed = TRAIN.seed,
     json: shared.Json = False,
     quiet: shared.Quiet = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -61,6 +61,14 @@ Device = Annotated[
 ]
 PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="Number format of the network; auto: what suits the device.")
+]
+TrainingPrecision = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        metavar="auto|fp32|bf16",
+        help="Number format of the networks; auto: what suits the device. No fp16: training overflows in it.",
+    ),
 ]
 HIGHEST_SEED = 2**32 - 1
 """NumPy and torch both take it."""
@@ -156,6 +164,27 @@ def parse_names(words: Iterable[str], known: Sequence[str], kind: str) -> list[s
         if name not in known:
             raise UnknownNameError(kind, name, known, f"There are: {', '.join(known)}.")
     return list(dict.fromkeys(names))
+
+
+def refuse_beside(mode: str, names: Iterable[str], given: Container[str]) -> None:
+    """Refuse options that would have no effect in a mode, rather than ignore them.
+
+    Args:
+        mode: the parameter that chooses it.
+        names: parameters that mean nothing there.
+        given: names of all parameters that were given.
+
+    Raises:
+        UsageError: the mode is chosen; names the first of the others that was given, too.
+    """
+    other = next((name for name in names if mode in given and name in given), None)
+    if other is not None:
+        raise UsageError(f"{spelled(other)} does not go with {spelled(mode)}. Leave one of them out.")
+
+
+def spelled(parameter: str) -> str:
+    """A parameter as people write it."""
+    return f"--{parameter.replace('_', '-')}"
 
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}

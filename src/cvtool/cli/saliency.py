@@ -49,7 +49,8 @@ def saliency(
             show_default=DEFAULTS.method.value,
             autocompletion=lambda: NAMES,
             help=f"How to attribute the score; repeatable, or as a,b,c. One of {', '.join(NAMES)}. 'all' makes one "
-            "sheet of all that fit the network, in minutes; 'auto' takes the one with the best insertion − deletion.",
+            "sheet of all that fit the network, in minutes; 'auto' takes, of the quick ones, that with the best "
+            "insertion − deletion.",
         ),
     ] = None,
     target: Annotated[

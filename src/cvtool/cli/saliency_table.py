@@ -20,7 +20,8 @@ BY_BOXES = ("pointing", "energy_inside", "box_area")
 def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, Any]]:
     """One row per method, best first by insertion − deletion; each measure as mean, low and high of 95 %.
 
-    Measures against boxes are means over the pictures that have some.
+    Measures against boxes are means over the pictures that have some; None for a method whose pictures have none. If
+    no picture has any, the rows leave them out.
     """
     from cvtool.saliency.evaluation import verdict
     from cvtool.saliency.statistics import mean_and_interval
@@ -28,13 +29,14 @@ def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, A
     by_method: dict[str, list[Evaluation]] = defaultdict(list)
     for _, method, evaluation in measured:
         by_method[method].append(evaluation)
+    # The same columns for all: the methods that 'auto' takes may each have had other pictures.
+    measures = (*MEASURES, *(BY_BOXES if any(each.pointing is not None for _, _, each in measured) else ()))
     rows = []
     for method, evaluations in by_method.items():
         row: dict[str, Any] = {"method": method, "pictures": len(evaluations)}
-        boxed = [each for each in evaluations if each.pointing is not None]
-        for measure in (*MEASURES, *(BY_BOXES if boxed else ())):
-            measured_ones = boxed if measure in BY_BOXES else evaluations
-            mean, low, high = mean_and_interval([getattr(each, measure) for each in measured_ones])
+        for measure in measures:
+            values = [value for each in evaluations if (value := getattr(each, measure)) is not None]
+            mean, low, high = mean_and_interval(values) if values else (None, None, None)
             row |= {measure: mean, f"{measure}_low": low, f"{measure}_high": high}
         errors = [each.completeness_error for each in evaluations if each.completeness_error is not None]
         row["completeness_error"] = max(errors) if errors else None
@@ -65,5 +67,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         *(interval(measure) for measure in ("score", "insertion_auc", "deletion_auc")),
         f"{row['stability']:.2f}",
         f"{row['sanity_correlation']:.2f}",
-        *(f"{row[measure]:.0%}" for measure in BY_BOXES if measure in row),
+        *("–" if row[measure] is None else f"{row[measure]:.0%}" for measure in BY_BOXES if measure in row),
     )

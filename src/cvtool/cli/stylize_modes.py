@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
+from cvtool.cli import options as shared
 from cvtool.errors import UsageError
 
 _OF_ONE_RUN = ("animate", "preview", "checkpoint", "resume", "mask", "content_mask_from_alpha", "save_style")
@@ -43,13 +44,7 @@ def refuse_beside(given: Container[str]) -> None:
         UsageError: names the first of them, and what it does not go with or what it needs.
     """
     for mode, names in NOT_WITH.items():
-        other = next((name for name in names if mode in given and name in given), None)
-        if other is not None:
-            raise UsageError(f"{_option(other)} does not go with {_option(mode)}. Leave one of them out.")
+        shared.refuse_beside(mode, names, given)
     for name, mode in ONLY_WITH.items():
         if name in given and mode not in given:
-            raise UsageError(f"{_option(name)} is for {_option(mode)} only. Leave it out, or give both.")
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+            raise UsageError(f"{shared.spelled(name)} is for {shared.spelled(mode)} only. Leave it out, or give both.")

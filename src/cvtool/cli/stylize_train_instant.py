@@ -67,7 +67,9 @@ def train_instant(
         int | None,
         typer.Option("--every", metavar="N", min=1, show_default="24 times a run", help="Steps between checks."),
     ] = TRAIN.every,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Pairs that a check paints.")] = TRAIN.samples,
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Pairs that a check paints, in sixes.")
+    ] = TRAIN.samples,
     start: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", show_default="untrained weights", help="Painter to train further."),
@@ -82,7 +84,7 @@ def train_instant(
         bool, typer.Option("--skip-bad", show_default="off", help="Go on without pictures that cannot be used.")
     ] = TRAIN.skip_bad,
     device: shared.Device = "auto",
-    precision: shared.PrecisionOption = shared.Precision.auto,
+    precision: shared.TrainingPrecision = shared.Precision.auto,
     seed: shared.Seed = TRAIN.seed,
     json: shared.Json = False,
     quiet: shared.Quiet = False,

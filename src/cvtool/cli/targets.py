@@ -22,6 +22,6 @@ def class_index(text: str | None, card: ModelCard) -> int | None:
         from cvtool.models.imagenet import find_class
 
         return find_class(text).index
-    if not text.strip().isdigit() or int(text) >= card.classes:
+    if not text.isascii() or not text.strip().isdigit() or int(text) >= card.classes:
         raise UsageError(f"'{card.name}' knows its {card.classes} classes by number only, 0 to {card.classes - 1}.")
     return int(text)

@@ -134,7 +134,7 @@ def visualize_class(
         typer.Option(
             "--ensemble",
             metavar="MODEL",
-            show_default=f"{', '.join(ENSEMBLE[1:])}, unless --model or --layer is given",
+            show_default=f"{', '.join(ENSEMBLE[1:])}, for fourier and maco, unless --model or --layer is given",
             autocompletion=lambda: list(CARDS),
             help="A network that takes turns with --model; repeatable, or as a,b. NAME=FILE gives its weights.",
         ),

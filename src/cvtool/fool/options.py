@@ -53,7 +53,7 @@ class FoolOptions:
         eps: largest change in that norm; None looks for the smallest change that does it.
         steps: iterations; None asks the method.
         step_size: of one iteration, in the unit of eps; None asks the method.
-        restarts: random starts of pgd and square after the first.
+        restarts: random starts of pgd, apgd and square after the first.
         confidence: probability that the wrong class must reach; None: `SURE`, or that it comes first if `eps` limits
             the change or the smallest is looked for.
         minimize: look for the smallest change that makes the wrong class come first, whatever its probability.

@@ -1,4 +1,4 @@
-"""Pictures from a generator: the same seed gives the same picture, bit for bit, however many are made with it."""
+"""Pictures from a generator: the same seed and class give the same picture, bit for bit, however many are made."""
 
 from __future__ import annotations
 

@@ -42,9 +42,7 @@ def draft_of(options: StylizeOptions, strength: float, size: int, content: tuple
         scales = plan_scales(*whole, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps)
         count = len(plan_scales(*small, smallest=recipe.smallest, steps=recipe.steps))
         steps = tuple(scale.steps for scale in scales[:count])
-    return replace(
-        options, strength=strength, size=max(small), steps=steps, budget=None, style_weights=(), tile=None, scales=None
-    )
+    return replace(options, strength=strength, size=max(small), steps=steps, budget=None, style_weights=(), tile=None)
 
 
 def shrunk(pixels: Pixels, longer: int) -> Pixels:

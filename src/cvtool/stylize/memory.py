@@ -26,7 +26,7 @@ from cvtool.stylize.run import LBFGS_HISTORY
 from cvtool.stylize.tiles import Side, plan_sides
 
 PICTURE = 12
-"""Bytes per pixel of one picture: three float32. The next six count such pictures, at the size of the result."""
+"""Bytes per pixel of one picture: three float32. The next seven count such pictures, at the size of the result."""
 
 KEPT = 7.0
 """Content, the same at this scale, the picture, its average, its gradient, Adam's two moments."""

@@ -112,7 +112,7 @@ class Objective:
         self.content = content
         with torch.no_grad():
             seen = extractor(content, guides)
-            self.terms = TERMS[recipe.terms](recipe, extractor, seen)
+            self.terms = TERMS[recipe.terms](recipe, extractor, seen, self.areas)
             # What the style term is for the content itself: brings the pixels' term to the recipe's own units.
             self.unit = float(self._style(seen))
 
@@ -148,9 +148,10 @@ class Terms:
         recipe: the weights.
         extractor: its layers.
         content: the content as it is seen, the target of `content`.
+        areas: share of each region.
     """
 
-    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen) -> None:
+    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen, areas: Sequence[float]) -> None:
         self.recipe = recipe
         self.weights = recipe.weights_for(len(extractor.style_layers))
         self.content_maps = {layer: maps.float().clone() for layer, maps in content.maps.items()}
@@ -184,12 +185,15 @@ class GatysTerms(Terms):
     """Means of squared errors of features and of Gram matrices per position, on a normalised network.
 
     Differs from Gatys et al. (2016): they scale every filter so that its mean activation over ImageNet is 1; here
-    every layer is scaled so that its mean activation over the content is 1, which any network allows.
+    every layer is scaled so that its mean activation over the content, over the regions if there are some, is 1, which
+    any network allows.
     """
 
-    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen) -> None:
-        super().__init__(recipe, extractor, content)
-        self.scales = [1 / float(each.mean.mean().abs().clamp_min(1e-6)) for each in content.moments[0]]
+    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen, areas: Sequence[float]) -> None:
+        super().__init__(recipe, extractor, content, areas)
+        means = torch.tensor([[float(layer.mean.mean()) for layer in region] for region in content.moments])
+        over_all = (torch.tensor(areas)[:, None] * means).sum(0)
+        self.scales: list[float] = [1 / max(abs(mean), 1e-6) for mean in over_all.tolist()]
         self.map_scales = {n: 1 / float(m.mean().abs().clamp_min(1e-6)) for n, m in self.content_maps.items()}
 
     def gram_error(self, layer: int, difference: Tensor) -> Tensor:
@@ -208,8 +212,8 @@ class MomentTerms(Terms):
     Colours are one layer more: a network that was trained to see through the lighting hardly feels them itself.
     """
 
-    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen) -> None:
-        super().__init__(recipe, extractor, content)
+    def __init__(self, recipe: RecipeSpec, extractor: Extractor, content: Seen, areas: Sequence[float]) -> None:
+        super().__init__(recipe, extractor, content, areas)
         self.structures = {layer: losses.self_similarity(maps) for layer, maps in self.content_maps.items()}
 
     def style(self, moments: Sequence[Moments], target: Sequence[Moments]) -> Tensor:

@@ -50,7 +50,8 @@ class StylizeOptions:
     Attributes:
         strength: 0 gives back the content, 100 is pure style; monotone in between.
         size: longer side of the result in pixels; 0 keeps the content's own size.
-        steps: one number is spread over the scales, several give each scale its own, () asks the recipe.
+        steps: one number is spread over the scales, several give each scale its own, () asks the recipe;
+            with ``Init.instant`` the small scales then have none.
         optimizer: None asks the recipe.
         init: where the picture starts; None asks the recipe.
         preserve_colors: keep the content's colours by luminance, or recolour the style first (``match``).
@@ -63,8 +64,6 @@ class StylizeOptions:
         seed: seed of everything random.
         style_layers, content_layers: names of layers; () asks the recipe or the network's card.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        scales: only the last so many scales are run, for a start that is good already; None for all, and for three
-            with ``Init.instant``, unless `steps` are given.
         tile: side of the tiles that are worked on one at a time, in pixels; 0 for none, None as `max_memory` needs.
         max_memory: bytes that may be used; None for most of what is free.
     """
@@ -84,7 +83,6 @@ class StylizeOptions:
     style_layers: tuple[str, ...] = ()
     content_layers: tuple[str, ...] = ()
     precision: str = "auto"
-    scales: int | None = None
     tile: int | None = None
     max_memory: int | None = None
 

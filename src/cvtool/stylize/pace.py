@@ -103,16 +103,16 @@ def _given(height: int, width: int, tile: int, field: Field | None, margin: int)
     return outer_pixels(plan_tiles(rows, columns, tile, field.halo, field.stride)), True
 
 
-def measure_pace(extractor: Extractor, picture: Tensor, work: Work, guides: Guides = EVERYWHERE) -> Pace:
+def measure_pace(extractor: Extractor, picture: Tensor, work: Work, regions: int = 0) -> Pace:
     """The pace on pieces from the middle of `picture` (1, 3, H, W), larger ones while `SHARE` of `work` allows.
 
     Args:
         extractor: sees in one go, without tiles and margin, so that the pieces are what the network is given.
         picture: what will be painted; a small one is repeated up to `SMALLEST`.
         work: of the whole plan.
-        guides: one for each region; only their number counts.
+        regions: number of masks.
     """
-    pace = _pace_on(extractor, _piece(picture, SMALLEST // 2), len(guides), repeats=1)  # warms up
+    pace = _pace_on(extractor, _piece(picture, SMALLEST // 2), regions, repeats=1)  # warms up
     spent, side = 0.0, SMALLEST
     while side <= LARGEST:
         piece = _piece(picture, side)
@@ -120,7 +120,7 @@ def measure_pace(extractor: Extractor, picture: Tensor, work: Work, guides: Guid
         if side > SMALLEST and (spent + cost > SHARE * work.seconds(pace) or piece[0, 0].numel() < side**2):
             break
         started = time.perf_counter()
-        pace = _pace_on(extractor, piece, len(guides), REPEATS)
+        pace = _pace_on(extractor, piece, regions, REPEATS)
         spent += time.perf_counter() - started
         side *= 2
     return pace
@@ -138,7 +138,7 @@ def _piece(picture: Tensor, side: int) -> Tensor:
 
 
 def _pace_on(extractor: Extractor, piece: Tensor, regions: int, repeats: int) -> Pace:
-    guides: Guides = [None if regions == 1 else torch.ones_like(piece[:, :1])] * max(1, regions)
+    guides: Guides = [torch.ones_like(piece[:, :1])] * regions or EVERYWHERE
     pixels = piece[0, 0].numel()
     picture = piece.clone().requires_grad_(True)
     with torch.no_grad():

@@ -109,5 +109,5 @@ def foresee(
         searches = LINE_SEARCH if options.optimizer is Optimizer.lbfgs else 1.0
         work = work_of(plan, fit.tile, seeing.field if fit.tile else None, recipe.margin, shapes, searches)
         sample = resize(canvas, *fit_longer_side(height, width, min(max(height, width), SAMPLE)))
-        seconds = work.seconds(measure_pace(seeing, to_tensor(sample, model.device), work))
+        seconds = work.seconds(measure_pace(seeing, to_tensor(sample, model.device), work, regions))
     return Forecast(fit.tile, fit.bytes, seconds)

@@ -21,7 +21,7 @@ from cvtool.stylize.options import Colors, Init, StylizeOptions
 from cvtool.stylize.pyramid import Scale
 from cvtool.stylize.recipes import RECIPES, RecipeSpec
 from cvtool.stylize.style_files import StyleFile
-from cvtool.stylize.styles import Style, StyleBook, guide_of, mix, palette, resize_mask
+from cvtool.stylize.styles import Style, StyleBook, guide_of, mix, palette, recolorable, resize_mask
 from cvtool.tensors import seeded, to_tensor
 
 Pixels = NDArray[np.float32]
@@ -118,11 +118,8 @@ def suited(styles: Sequence[Style], content: Pixels, colors: Colors) -> tuple[St
     """
     if colors is Colors.none:
         return tuple(styles)
-    pictures = [style for style in styles if not isinstance(style, StyleFile)]
-    if len(pictures) < len(styles):
-        raise UsageError("A style file keeps no picture that could be recoloured. Use --preserve-colors none.")
     suit = color.match_luminance if colors is Colors.luminance else color.match_colors
-    return tuple(suit(style, content) for style in pictures)
+    return tuple(suit(style, content) for style in recolorable(styles))
 
 
 def first_picture(

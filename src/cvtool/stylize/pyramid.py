@@ -84,6 +84,16 @@ def plan_scales(
     return tuple(Scale(h, w, n) for (h, w), n in zip(sizes, numbers, strict=True))
 
 
+SCALES_AFTER_A_GUESS = 3
+"""From half the result's size on: what smaller scales would do, the instant painter has done."""
+
+
+def after_a_guess(plan: Sequence[Scale]) -> tuple[Scale, ...]:
+    """The plan for a start that the instant painter made: the small scales without steps."""
+    first = len(plan) - SCALES_AFTER_A_GUESS
+    return tuple(replace(scale, steps=0) if i < first else scale for i, scale in enumerate(plan))
+
+
 def spread(total: int, shares: Sequence[float]) -> list[int]:
     """Whole numbers in the proportions `shares` whose sum is exactly `total` (largest remainders get the rest)."""
     exact = [total * share / sum(shares) for share in shares]

@@ -29,7 +29,7 @@ from cvtool.stylize.preparation import (
     only_inside,
     prepare_colors,
 )
-from cvtool.stylize.pyramid import output_size, plan_scales
+from cvtool.stylize.pyramid import after_a_guess, output_size, plan_scales
 from cvtool.stylize.recipes import RECIPES
 from cvtool.stylize.run import Listeners, Run, Snapshot
 from cvtool.stylize.style_files import StyleFile
@@ -47,9 +47,6 @@ Pixels = NDArray[np.float32]
 
 STYLE_TILE = 1024
 """Side of the tiles, in pixels, on which a style is looked at whose moments are kept."""
-
-SCALES_FROM_A_GUESS = 3
-"""Scales that `Init.instant` leaves, from half the result's size on: what the smaller ones would do, it has done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +129,8 @@ def stylize(
     final = resize(content, height, width)
     plan = plan_scales(height, width, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps)
     guessed = options.init is Init.instant and init is None
-    scales = SCALES_FROM_A_GUESS if guessed and not options.steps and options.scales is None else options.scales
-    if scales is not None:
-        plan = plan[-scales:]
+    if guessed and not options.steps:
+        plan = after_a_guess(plan)
     if options.strength == 0:
         nothing = tuple((scale.height, scale.width, 0) for scale in plan)
         seconds = time.monotonic() - started

@@ -28,6 +28,18 @@ Style = Pixels | StyleFile
 """A picture (h, w, 3) float32 in [0, 1], or a style file."""
 
 
+def recolorable(styles: Sequence[Style]) -> list[Pixels]:
+    """All of the styles, for what recolours them.
+
+    Raises:
+        UsageError: one is a style file, which keeps no picture.
+    """
+    pictures = [style for style in styles if not isinstance(style, StyleFile)]
+    if len(pictures) < len(styles):
+        raise UsageError("A style file keeps no picture that could be recoloured. Use --preserve-colors none.")
+    return pictures
+
+
 class StyleBook:
     """Remembers the moments of styles: give the same one to several calls, and each style is looked at once.
 

@@ -38,7 +38,8 @@ class Recipe:
         noise: deviation of the noise on each view, in units of the pixel range.
         mirror: half of the views are mirrored.
         statistics: weight of the distance to the network's batch statistics.
-        fall: share of the steps at the end in which the rate falls to 0.
+        fall: share of the steps at the end in which the rate falls along a line that would end at 0; it stops falling
+            when 2 % of the steps are left. 0 for none.
     """
 
     smallest: float

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cvtool.caption.datasets.data import SPLIT_NAMES, Reading
-from cvtool.caption.datasets.reading import folder_of_pictures, read_json
+from cvtool.caption.datasets.reading import read_json
 from cvtool.errors import BadInputError
-from cvtool.files import shown
+from cvtool.files import folder_of_pictures, shown
 
 KIND = "COCO captions file"
 

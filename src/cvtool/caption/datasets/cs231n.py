@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.caption.datasets.data import Reading
-from cvtool.caption.datasets.reading import parse_json, read_lines
+from cvtool.caption.datasets.reading import parse_json
 from cvtool.caption.vocabulary import Vocabulary
 from cvtool.errors import BadInputError, UsageError
-from cvtool.files import read_input, shown
+from cvtool.files import read_input, read_lines, shown
 from cvtool.hdf5 import dataset, opened, whole
 
 CAPTIONS_FILE = "coco2014_captions.h5"

@@ -7,17 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvtool.caption.datasets.data import SPLITS, Reading
-from cvtool.caption.datasets.reading import folder_of_pictures, read_lines
 from cvtool.errors import BadInputError
-from cvtool.files import shown
+from cvtool.files import read_lines, shown
+from cvtool.flickr8k import SPLIT_FILE, picture_folder, text_file
 
 TOKEN_FILES = ("Flickr8k.token.txt", "results_20130124.token")
 TABLE_FILE = "captions.txt"
-TEXT_FOLDERS = (".", "Flickr8k_text")
-PICTURE_FOLDERS = (
-    *("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset"),
-    *("flickr30k-images", "flickr30k_images", "."),
-)
 
 _NOT_UTF8 = "is not UTF-8"
 
@@ -43,17 +38,14 @@ def read_flickr8k(folder: Path) -> Reading:
     else:
         _read_tokens(file, reading)
     for split in SPLITS:
-        _read_split(file.parent / f"Flickr_8k.{split}Images.txt", split, reading)
-    root = folder.parent if folder.name == TEXT_FOLDERS[1] else folder
-    folders = [base / name for base in dict.fromkeys((root, folder, file.parent)) for name in PICTURE_FOLDERS]
-    pictures = folder_of_pictures(folders, list(reading.splits or reading.captions))
+        _read_split(file.parent / SPLIT_FILE.format(split), split, reading)
+    pictures = picture_folder(folder, file, list(reading.splits or reading.captions))
     reading.paths = {name: pictures / name for name in reading.captions}
     return reading
 
 
 def _captions_file(folder: Path) -> Path | None:
-    files = (folder / place / name for name in (*TOKEN_FILES, TABLE_FILE) for place in TEXT_FOLDERS)
-    return next((file for file in files if file.is_file()), None)
+    return text_file(folder, (*TOKEN_FILES, TABLE_FILE))
 
 
 def _read_tokens(file: Path, reading: Reading) -> None:

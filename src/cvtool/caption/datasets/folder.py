@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cvtool.caption.datasets.data import SPLIT_NAMES, Reading
-from cvtool.caption.datasets.reading import read_lines
 from cvtool.errors import BadInputError
-from cvtool.files import PICTURE_SUFFIXES, shown
+from cvtool.files import PICTURE_SUFFIXES, read_lines, shown
 
 TEXT_SUFFIX = ".txt"
 NOTES = frozenset({"readme", "license", "licence", "sources"})

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from cvtool.caption.datasets.data import SPLIT_NAMES, Reading
-from cvtool.caption.datasets.reading import parse_json, read_lines
+from cvtool.caption.datasets.reading import parse_json
 from cvtool.errors import BadInputError
-from cvtool.files import shown
+from cvtool.files import read_lines, shown
 
 
 def read_jsonl(file: Path) -> Reading:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from cvtool.caption.datasets.data import SPLIT_NAMES, Reading
-from cvtool.caption.datasets.flickr8k import PICTURE_FOLDERS
-from cvtool.caption.datasets.reading import folder_of_pictures, read_json
+from cvtool.caption.datasets.reading import read_json
 from cvtool.errors import BadInputError
-from cvtool.files import shown
+from cvtool.files import folder_of_pictures, shown
+from cvtool.flickr8k import PICTURE_FOLDERS
 
 KIND = "split file"
 

@@ -26,7 +26,12 @@ HALVINGS = 12
     paper="Chen, Jordan, Wainwright (2020), HopSkipJump, arXiv:1904.02144",
 )
 def boundary(problem: Problem) -> None:
-    """From noise to the border of the class, then along it: probes around the border tell which side leads on."""
+    """From noise to the border of the class, then along it: probes around the border tell which side leads on.
+
+    Differs: the first probes are at a tenth of the distance to the original, the others at the distance over the root
+    of the number of values, or 1 % of it if that is more. The paper's are at a tenth of the range of values, and at the
+    distance over the number itself.
+    """
     if problem.goal.target is not None:
         raise UsageError("boundary sees labels only and cannot aim at a class. Give --untargeted, or another --method.")
     generator = problem.random()

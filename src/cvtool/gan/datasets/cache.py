@@ -34,10 +34,15 @@ _STALE = 86400  # seconds after which what a killed run left behind is removed
 _ZEROS = bytes(1 << 20)
 
 
-def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/cvtool/gan``, or the same in ``~/.cache``; without a home a place where nothing can be kept."""
+def cache_home() -> Path:
+    """``$XDG_CACHE_HOME``, or ``~/.cache``; without a home a place where nothing can be kept."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(os.devnull if home.startswith("~") else home, "cvtool", "gan")
+    return Path(os.devnull if home.startswith("~") else home)
+
+
+def default_cache() -> Path:
+    """Where decoded pictures are kept unless another place is asked for."""
+    return cache_home() / "cvtool" / "gan"
 
 
 class Cache:

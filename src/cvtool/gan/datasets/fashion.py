@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from cvtool.errors import BadInputError
+from cvtool.gan.datasets.cache import cache_home
 from cvtool.gan.datasets.idx import IdxOrigin, picture_files
 
 NAME = "fashion-mnist"
@@ -37,10 +38,6 @@ def fashion_mnist() -> IdxOrigin:
 
 def places() -> list[Path]:
     """Folders that are looked in, in this order."""
-    cache = Path(os.environ.get("TORCH_HOME") or Path(_cache_home(), "torch"))
+    cache = Path(os.environ.get("TORCH_HOME") or cache_home() / "torch")
     roots = (cache, cache / "datasets", Path("data"), Path("."))
     return [DEBIAN, *(root / TORCHVISION for root in roots)]
-
-
-def _cache_home() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

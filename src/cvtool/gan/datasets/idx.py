@@ -163,7 +163,10 @@ def _read(file: IO[bytes], path: Path, most: int) -> NDArray[np.uint8]:
         done += len(block)
     if file.read(1):
         raise _broken(path, "is longer than it says")
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    except ValueError as error:  # no length along one axis, and more than NumPy can count along the others
+        raise _broken(path, "claims a shape that nothing can have") from error
 
 
 def _broken(path: Path, what: str) -> BadInputError:

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from cvtool.bundled import asset_folder, published
-from cvtool.errors import BadInputError, CvtoolError, WeightsUnavailableError
+from cvtool import bundled
+from cvtool.errors import BadInputError, CvtoolError
 from cvtool.files import read_input
 from cvtool.models.cards import CARDS
 from cvtool.stylize.instant.network import Painter
@@ -94,13 +94,7 @@ def bundled_painter() -> Path:
         WeightsUnavailableError: this install has none.
         BadInputError: it is not the one that was published.
     """
-    path = asset_folder() / BUNDLED
-    if not path.is_file():
-        raise WeightsUnavailableError(
-            f"'{path}' is missing: this install has no painter. Install again, or train one: "
-            "'cvtool stylize train-instant'."
-        )
-    return published(path)
+    return bundled.checkpoint(BUNDLED, "cvtool stylize train-instant")
 
 
 def _check(options: PainterOptions, encoder: str) -> None:

@@ -14,17 +14,15 @@ from torch import Tensor
 
 from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError, CvtoolError, UsageError
-from cvtool.files import PICTURE_SUFFIXES, shown
+from cvtool.files import PICTURE_SUFFIXES, read_lines, shown
+from cvtool.flickr8k import SPLIT_FILE, picture_folder, text_file
 from cvtool.images import fit_longer_side, flatten, read_picture, resize
 from cvtool.problems import BadPicturesError
 from cvtool.progress import Progress, Step, silent
 from cvtool.stylize.color import grey
 
 KINDS = ("folder", "flickr8k")
-FLICKR_SPLIT, FLICKR_FOLDERS = (
-    "Flickr_8k.trainImages.txt",
-    ("images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset"),
-)
+FLICKR_SPLIT = SPLIT_FILE.format("train")
 SMALLEST = 48
 """Shorter side of a picture that can be learned from, in pixels."""
 LARGEST_STYLE = 640
@@ -72,20 +70,23 @@ def find_pictures(spec: str) -> list[Path]:
     folder = Path(place)
     if not folder.is_dir():
         raise BadInputError(f"'{shown(folder)}' is no folder. Give folder:DIR, flickr8k:DIR or a folder of pictures.")
-    if kind == "flickr8k" or (not kind and (folder / FLICKR_SPLIT).is_file()):
-        return _flickr(folder)
+    split = text_file(folder, [FLICKR_SPLIT]) if kind in ("", "flickr8k") else None
+    if split is not None:
+        return _flickr(folder, split)
+    if kind == "flickr8k":
+        raise BadInputError(f"'{shown(folder)}' has no {FLICKR_SPLIT}. Use folder:DIR.")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
     if not found:
         raise BadInputError(f"'{shown(folder)}' holds no pictures. Give another folder.")
     return found
 
 
-def _flickr(folder: Path) -> list[Path]:
-    try:
-        names = (folder / FLICKR_SPLIT).read_text("utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"'{shown(folder)}' has no readable {FLICKR_SPLIT}. Use folder:DIR.") from error
-    place = next((folder / name for name in FLICKR_FOLDERS if (folder / name).is_dir()), folder)
+def _flickr(folder: Path, split: Path) -> list[Path]:
+    lines = [line for _, line in read_lines(split)]
+    if None in lines:
+        raise BadInputError(f"'{shown(split)}' is not UTF-8. Save it as UTF-8.")
+    names = [line.strip() for line in lines if line and line.strip()]
+    place = picture_folder(folder, split, names)
     return [place / name for name in names]
 
 
@@ -178,7 +179,7 @@ class Views:
 
 
 def batch(views: Views, size: int, count: int, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """Contents (N, 3, size, size) and styles (N, 3, s, s), s = 4/3 size, of one step."""
+    """Contents (N, 3, size, size) and styles (N, 3, s, s) of one step; s is 4/3 size, down to a multiple of 16."""
     chance = np.random.default_rng([seed, step])
     larger = size * 4 // 3 // 16 * 16
     contents = [views.content(size, chance) for _ in range(count)]

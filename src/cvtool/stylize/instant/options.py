@@ -40,7 +40,7 @@ class InstantTrainOptions:
         photos: share of the styles that are contents' pictures: the painter learns what no painting shows.
         held_out: share of the contents and of the styles that the checks keep for themselves.
         every: steps between checks; None asks the plan.
-        samples: pairs that a check paints.
+        samples: pairs that a check paints, in sixes; six at least.
         skip_bad: go on without pictures that cannot be read.
         seed: of everything random.
         precision: ``auto``, ``fp32`` or ``bf16``.

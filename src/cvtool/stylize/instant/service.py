@@ -28,7 +28,7 @@ from cvtool.stylize.losses import Moments
 from cvtool.stylize.options import Colors, StylizeOptions, shares_of
 from cvtool.stylize.pyramid import output_size
 from cvtool.stylize.style_files import StyleFile
-from cvtool.stylize.styles import Style, mix
+from cvtool.stylize.styles import Style, mix, recolorable
 from cvtool.tensors import autocast, mirrored, to_pixels, to_tensor
 
 Pixels = NDArray[np.float32]
@@ -82,7 +82,7 @@ class InstantPainter:
         self.painter = painter.to(model.device).to(memory_format=torch.channels_last).eval()
         self.model = model
         self.encoder = Encoder(model)
-        self._seen: dict[tuple[int, int, int], tuple[Pixels, _Look]] = {}
+        self._seen: dict[tuple[int, int], tuple[Pixels, _Look]] = {}
 
     @torch.inference_mode()
     def paint(self, content: Pixels, styles: Sequence[Style], options: StylizeOptions | None = None) -> InstantResult:
@@ -92,12 +92,15 @@ class InstantPainter:
         ``precision``. The same arguments give the same bytes on a CPU.
 
         Raises:
-            UsageError: values out of range, or a number of weights that is not the number of styles.
+            UsageError: values out of range, a number of weights that is not the number of styles, or ``match`` with a
+                style file, which keeps no picture to recolour.
             BadInputError: a style file of another network or other layers.
         """
         started = time.monotonic()
         options = options or StylizeOptions()
         options = replace(options, style_weights=shares_of(options, len(styles)))
+        if options.preserve_colors is Colors.match:
+            recolorable(styles)
         height, width = output_size(content.shape[0], content.shape[1], options.size)
         final = resize(content, height, width) if content.shape[:2] != (height, width) else content
         if options.strength == 0:
@@ -139,7 +142,9 @@ class InstantPainter:
         """One style at one size."""
         if isinstance(style, StyleFile):
             return _Look(_of_file(style, self.model, longer), style.grain_at(longer))
-        key = (id(style), longer, 0 if options.preserve_colors is Colors.none else id(content))
+        if options.preserve_colors is not Colors.none:  # another style for each content
+            return self._measured(style, longer, content, options)
+        key = id(style), longer
         if key not in self._seen:
             self._seen = {key: (style, self._measured(style, longer, content, options)), **self._seen}
             self._seen = dict([*self._seen.items()][:16])

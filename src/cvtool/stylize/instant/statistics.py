@@ -23,7 +23,7 @@ STRIDE = 16
 """The largest stride of them."""
 
 COLORS = ""
-"""Where the picture itself stands among the maps, as in `cvtool.stylize.objective`."""
+"""Where the picture itself stands among the maps: no layer has this name."""
 
 Maps = Mapping[str, Tensor]
 Statistics = Mapping[str, Moments]

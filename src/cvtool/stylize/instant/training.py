@@ -265,13 +265,13 @@ class Trainer:
         position = self.position
         terms: dict[str, float] = {}
         tiles = []
-        halves = max(1, self.options.samples // SHOWN)
-        for part in range(halves):
+        parts = max(1, self.options.samples // SHOWN)
+        for part in range(parts):
             contents, styles = batch(self._held_out, CHECK_SIZE, SHOWN, self.options.seed, part)
             strength = torch.full((SHOWN,), CHECK_STRENGTH, device=self.device)
             found, pictures = self._loss(self.average, contents, styles, strength)
             for name, value in found.items():
-                terms[f"held_out_{name}"] = terms.get(f"held_out_{name}", 0.0) + float(value) / halves
+                terms[f"held_out_{name}"] = terms.get(f"held_out_{name}", 0.0) + float(value) / parts
             if part == 0:
                 shown = torch.nn.functional.interpolate(styles, size=CHECK_SIZE, mode="bilinear", antialias=True)
                 tiles = [contents, shown, pictures.float().clamp(0, 1).cpu()]
