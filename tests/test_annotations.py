@@ -48,6 +48,7 @@ def test_boxes_of_a_class():
     cup, other = LabelledBox("n03063599", 0, 0, 1, 1), LabelledBox("coffee_mug", 0, 0, 0.5, 1)
     assert boxes_of(("n03063599", "coffee mug"), (cup, BEAR)) == (cup,)
     assert boxes_of(("n03063599", "Coffee-Mug"), (cup, BEAR, other)) == (cup, other)
+    assert boxes_of(("coffee  mug",), (cup, other)) == (other,), "as blanks are taken in names of classes elsewhere"
     assert boxes_of(("tench",), (cup, BEAR)) == (cup, BEAR)
 
 

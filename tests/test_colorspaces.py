@@ -11,6 +11,12 @@ from cvtool import colorspaces
 from cvtool.codecs.color_profiles import SRGB_TO_XYZ_D50
 
 UNIT = st.floats(0, 1, width=32)
+
+
+def srgb_from_oklab(oklab: np.ndarray) -> np.ndarray:
+    return colorspaces.srgb_from_linear(colorspaces.linear_from_oklab(oklab))
+
+
 BRADFORD_D50_TO_D65 = np.array(
     [[0.9555766, -0.0230393, 0.0631636], [-0.0282895, 1.0099416, 0.0210077], [0.0122982, -0.0204830, 1.3299098]]
 )
@@ -43,7 +49,7 @@ def test_the_authors_table(xyz: tuple[float, ...], oklab: tuple[float, ...]) -> 
 )
 def test_primaries(srgb: tuple[float, ...], oklab: tuple[float, ...]) -> None:
     np.testing.assert_allclose(colorspaces.oklab_from_srgb(np.array(srgb, float)), oklab, atol=2e-6)
-    np.testing.assert_allclose(colorspaces.srgb_from_oklab(np.array(oklab)), srgb, atol=2e-4)
+    np.testing.assert_allclose(srgb_from_oklab(np.array(oklab)), srgb, atol=2e-4)
 
 
 def test_the_curve_of_srgb() -> None:
@@ -57,7 +63,7 @@ def test_the_curve_of_srgb() -> None:
 @given(st.tuples(UNIT, UNIT, UNIT))
 def test_there_and_back(color: tuple[float, float, float]) -> None:
     given_color = np.array(color)
-    back = colorspaces.srgb_from_oklab(colorspaces.oklab_from_srgb(given_color))
+    back = srgb_from_oklab(colorspaces.oklab_from_srgb(given_color))
     np.testing.assert_allclose(back, given_color, atol=1e-6)
     linear = colorspaces.linear_from_srgb(given_color)
     np.testing.assert_allclose(colorspaces.srgb_from_linear(linear), given_color, atol=1e-9)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.images import (
     FORMATS,
@@ -348,3 +349,15 @@ def test_flatten() -> None:
     assert flatten(picture).dtype == np.float32
     opaque = Picture(pixels, None, 8, "a")
     assert np.array_equal(flatten(opaque), pixels)
+
+
+def test_levels_are_the_nearest_ones_and_those_of_files() -> None:
+    middles = np.arange(255, dtype=np.float32) + np.float32(0.5)
+    around = [np.nextafter(middles, np.float32(end)) for end in (0, 255)]
+    values = np.stack([*around, middles], 1).reshape(1, -1, 3) / np.float32(255)
+    values = np.concatenate([values, np.array([[[-1, 2, 0.5]]], np.float32)], 1)
+    found = to_levels(values)
+    exact = values.astype(float).clip(0, 1) * 255
+    assert np.abs(found - exact).max() <= 0.5 + 1e-5
+    np.testing.assert_array_equal(found[0, -1], [0, 255, 128])
+    np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(encode_picture(values, "png")))))

@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from cvtool.errors import BadInputError, CvtoolError, UsageError
-from cvtool.training import BEST, CONFIG, LAST, METRICS, STATE, RunDirectory
+from cvtool.run_files import BEST, CONFIG, LAST, METRICS, STATE
+from cvtool.training import RunDirectory
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cvtool.codecs import notes
-from cvtool.codecs.video_streams import BT709, H264, VIDEO_RANGE, add_video_stream
+from cvtool.codecs.rasters import to_levels
+from cvtool.codecs.video_streams import H264, add_video_stream, video_frame
 from cvtool.errors import UsageError
 from cvtool.files import shown, write_atomically
 
@@ -97,15 +98,14 @@ def _checked(frames: Sequence[NDArray[Any]], format: str, fps: float, hold: floa
 def _levels(frame: NDArray[Any]) -> NDArray[np.uint8]:
     if frame.dtype == np.uint8:
         return np.ascontiguousarray(frame)
-    levels: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(frame), 0, 1) * 255).astype(np.uint8)
-    return levels
+    return to_levels(np.nan_to_num(frame))
 
 
 def _encode_pillow(levels: list[NDArray[np.uint8]], format: str, fps: float, hold: float, note: str) -> bytes:
     tick, shortest = (GIF_TICK, GIF_SHORTEST) if format == "gif" else (WEBP_TICK, 1)
     images = [Image.fromarray(frame) for frame in levels]
     if format == "gif":
-        images = [_dithered(image) for image in images]
+        images = [dithered(image) for image in images]
     ticks = _durations(len(images), Fraction(float(fps)), Fraction(float(hold)), tick, shortest)
     milliseconds = [int(count * tick * 1000) for count in ticks]
     options: dict[str, Any] = {} if format == "gif" else {"quality": WEBP_QUALITY}
@@ -118,9 +118,9 @@ def _encode_pillow(levels: list[NDArray[np.uint8]], format: str, fps: float, hol
     return buffer.getvalue()
 
 
-def _dithered(image: Image.Image) -> Image.Image:
-    """The 256 colours that suit this frame best; what they miss is spread over the neighbours."""
-    return image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG, palette=image.quantize(256))
+def dithered(image: Image.Image, colors: int = 256) -> Image.Image:
+    """The colours that suit this frame best; what they miss is spread over the neighbours."""
+    return image.quantize(colors, dither=Image.Dither.FLOYDSTEINBERG, palette=image.quantize(colors))
 
 
 def _durations(count: int, fps: Fraction, hold: Fraction, tick: Fraction, shortest: int) -> list[int]:
@@ -142,10 +142,6 @@ def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float, note: 
             container.metadata["comment"] = note
         stream = add_video_stream(container, H264, height, width, rate)
         for level in [*levels, *[levels[-1]] * (held - 1)]:
-            even = np.pad(level, ((0, height - level.shape[0]), (0, width - level.shape[1]), (0, 0)), mode="edge")
-            frame: Any = av.VideoFrame.from_ndarray(even, format="rgb24")
-            container.mux(
-                stream.encode(frame.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=VIDEO_RANGE))
-            )
+            container.mux(stream.encode(video_frame(level, height, width)))
         container.mux(stream.encode(None))
     return buffer.getvalue()

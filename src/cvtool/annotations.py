@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 from cvtool.errors import BadInputError, UsageError
 from cvtool.files import read_input
+from cvtool.models.imagenet import folded
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,5 @@ _READERS: dict[str, Callable[[Path], Boxes]] = {"coco": _coco, "voc": _voc}
 
 def boxes_of(names: tuple[str, ...], boxes: tuple[LabelledBox, ...]) -> tuple[LabelledBox, ...]:
     """Those of the boxes whose label is one of the names (case, spaces, ``_`` and ``-`` alike); all if none is."""
-    wanted = {_fold(name) for name in names}
-    return tuple(box for box in boxes if _fold(box.label) in wanted) or boxes
-
-
-def _fold(name: str) -> str:
-    return name.replace("_", " ").replace("-", " ").casefold().strip()
+    wanted = {folded(name) for name in names}
+    return tuple(box for box in boxes if folded(box.label) in wanted) or boxes

@@ -164,7 +164,7 @@ def _axis(low: float, high: float, start: float, end: float, *, snug: bool = Fal
     if high - low <= max(ALIKE * max(abs(low), abs(high)), SMALLEST):
         room = abs(low) / 2 if abs(low) > SMALLEST else 1.0
         low, high = low - room, high + room
-    pace = max(finest, _round_up((high - low) / TICKS))
+    pace = max(finest, round_up((high - low) / TICKS))
     if snug:
         first, last = math.ceil(low / pace - 1e-9), math.floor(high / pace + 1e-9)
     else:
@@ -194,7 +194,7 @@ def _log_axis(low: float, high: float, start: float, end: float) -> Axis:
     return tuple(Tick(place(tick), _tick_text(tick, tick)) for tick in inside[::pace]), place
 
 
-def _round_up(pace: float) -> float:
+def round_up(pace: float) -> float:
     """To 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(pace))
     return next(part * power for part in (1, 2, 5, 10) if part * power >= pace * (1 - 1e-9))

@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from cvtool.animation import GIF_SHORTEST, GIF_TICK, dithered
 from cvtool.clips import Clip, opened_container
-from cvtool.codecs.video_streams import BT709, H264, VIDEO_RANGE, Encoder, add_video_stream
+from cvtool.codecs.rasters import to_levels
+from cvtool.codecs.video_streams import H264, Encoder, add_video_stream, video_frame
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.files import atomic_path, shown, write_atomically, write_error
 from cvtool.images import Picture, encode_picture, flatten
 
-GIF_TICK = Fraction(1, 100)  # seconds; GIF counts time in these
-GIF_SHORTEST = 2  # ticks; players slow a shorter frame down to 10
 OPAQUE_FROM = 0.5
 """GIF's pixels are there or not: from this alpha on they are."""
 
@@ -166,8 +165,7 @@ def _encode_gif(pictures: Iterable[Picture], source: Clip, note: str) -> bytes:
 def _with_palette(picture: Picture) -> Image.Image:
     """The 256 colours that suit a frame best (255 and a transparent one); what they miss is spread around."""
     colors = 256 if picture.alpha is None else 255
-    image = Image.fromarray(_levels(picture.pixels))
-    paletted = image.quantize(colors, dither=Image.Dither.FLOYDSTEINBERG, palette=image.quantize(colors))
+    paletted = dithered(Image.fromarray(to_levels(picture.pixels)), colors)
     if picture.alpha is not None:
         hidden = Image.fromarray(((picture.alpha < OPAQUE_FROM) * 255).astype(np.uint8))
         paletted.paste(255, mask=hidden)
@@ -206,7 +204,7 @@ def _mux(container: Any, kind: Container, pictures: Iterable[Picture], source: C
         stops = [round(time / tick) for time in (*source.times, source.end)]
         for number, picture in enumerate(_again(first, waiting)):
             pump(source.times[number])
-            frame = _video_frame(picture, height, width)
+            frame = video_frame(to_levels(flatten(picture)), height, width)
             frame.pts, frame.time_base = stops[number], tick
             container.mux(_timed(stream.encode(frame), stops))
         container.mux(_timed(stream.encode(None), stops))
@@ -236,19 +234,6 @@ def _timed(packets: list[Any], stops: list[int]) -> list[Any]:
         if packet.pts in after:
             packet.duration = after[packet.pts] - packet.pts
     return packets
-
-
-def _video_frame(picture: Picture, height: int, width: int) -> Any:
-    import av
-
-    levels = _levels(flatten(picture))
-    even = np.pad(levels, ((0, height - levels.shape[0]), (0, width - levels.shape[1]), (0, 0)), mode="edge")
-    frame: Any = av.VideoFrame.from_ndarray(even, format="rgb24")
-    return frame.reformat(format="yuv420p", src_colorspace=BT709, dst_colorspace=BT709, dst_color_range=VIDEO_RANGE)
-
-
-def _levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
 
 
 # sound

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from cvtool.errors import BadInputError
-from cvtool.files import PICTURE_SUFFIXES, opened_input, read_input, sha256_of, shown
+from cvtool.files import PICTURE_SUFFIXES, in_few_words, opened_input, read_input, sha256_of, shown
 from cvtool.images import Picture, read_picture
 
 FOLDER_RATE = Fraction(24)
@@ -391,5 +391,5 @@ def _several_sizes(path: Path, size: tuple[int, ...], other: tuple[int, ...], wh
 
 
 def _broken(path: Path, error: Exception) -> BadInputError:
-    text = shown(" ".join(str(error).split()))[:120]
+    text = in_few_words(error)
     return BadInputError(f"'{shown(path)}' is not a clip, or is truncated or broken ({text}). Fetch or save it again.")

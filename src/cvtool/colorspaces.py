@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
 
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Grey from sRGB as in Rec. ITU-R BT.601, which Pillow and the usual data sets use."""
+
 # Constants as published there: linear sRGB → responses of the cones → (after the cube root) L, a, b.
 LINEAR_TO_CONES = np.array(
     [
@@ -56,11 +59,6 @@ def oklab_from_srgb(encoded: NDArray[np.floating[Any]]) -> Values:
     """sRGB (…, 3) → OKLab (…, 3)."""
     cones = linear_from_srgb(encoded) @ LINEAR_TO_CONES.T
     return np.asarray(np.cbrt(cones) @ CONES_TO_OKLAB.T)
-
-
-def srgb_from_oklab(oklab: NDArray[np.floating[Any]]) -> Values:
-    """OKLab (…, 3) → sRGB (…, 3); values outside [0, 1] are colours that sRGB does not have."""
-    return srgb_from_linear(linear_from_oklab(oklab))
 
 
 def linear_from_oklab(oklab: NDArray[np.floating[Any]]) -> Values:

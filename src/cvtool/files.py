@@ -40,6 +40,11 @@ def shown(name: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name))
 
 
+def in_few_words(error: BaseException) -> str:
+    """What an error of a library says, short and fit for one of our lines; its kind if it says nothing."""
+    return shown(" ".join(str(error).split())[:120]) or type(error).__name__
+
+
 def read_input(path: str | Path, *, lasting: bool = False) -> bytes:
     """All bytes of an input file or pipe; `lasting` as in `opened_input`.
 

@@ -17,6 +17,8 @@ from cvtool.images import fit_longer_side, resize
 SMALLEST_FONT = 10  # pixels
 CELLS_PER_LETTER = 16  # the height of a cell is this many times the height of its label
 INK = (40, 40, 40)
+LEAST_CELL, MOST_CELL = 160, 512
+"""Pixels; narrower ones have no room for labels, wider ones only enlarge the file."""
 ELLIPSIS = "…"
 
 Cell = NDArray[Any] | None
@@ -66,11 +68,15 @@ def contact_sheet(
 
 
 def strip(
-    row: Sequence[NDArray[np.float32] | None], labels: Sequence[str], cell: int, gap: int = 8
+    row: Sequence[NDArray[np.float32] | None], labels: Sequence[str], cell: int | None = None, gap: int = 8
 ) -> NDArray[np.float32]:
-    """Pictures of one size under their labels, without the white that a square cell leaves above and below them."""
+    """Pictures of one size under their labels, without the white that a square cell leaves above and below them.
+
+    `cell` is the longer side of each, None for its own within `LEAST_CELL` and `MOST_CELL`.
+    """
     first = row[0]
     assert first is not None
+    cell = min(MOST_CELL, max(LEAST_CELL, *first.shape[:2])) if cell is None else cell
     height, _ = fit_longer_side(first.shape[0], first.shape[1], cell)
     whole, spare = contact_sheet([row], column_labels=labels, cell=cell, gap=gap), (cell - height) // 2
     top = whole.shape[0] - gap - cell

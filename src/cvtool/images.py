@@ -18,11 +18,22 @@ from PIL import Image, UnidentifiedImageError
 from cvtool.codecs import notes
 from cvtool.codecs.color_profiles import picture_to_srgb, pixels_to_srgb
 from cvtool.codecs.deep_pictures import decode_deep
+from cvtool.codecs.deep_tiff import ORIENTATION
 from cvtool.codecs.kept_profiles import srgb_to_profile as srgb_to_profile
 from cvtool.codecs.kept_profiles import why_not_kept
 from cvtool.codecs.picture_writers import encode_deep_png, encode_tiff, profile_chunk
 from cvtool.codecs.quiet import no_stderr, no_warnings
-from cvtool.codecs.rasters import READABLE, Pixels, Raster, TooManyPixelsError, check_size, oriented, readable, unit
+from cvtool.codecs.rasters import (
+    READABLE,
+    Pixels,
+    Raster,
+    TooManyPixelsError,
+    check_size,
+    oriented,
+    readable,
+    to_levels,
+    unit,
+)
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.files import read_input, shown
 
@@ -37,7 +48,6 @@ JPEG_QUALITY = 95
 WEBP_QUALITY = 95
 PNG_COMPRESSION = 6
 PNG_HEADER_END = 33  # bytes: the signature and the chunk IHDR
-ORIENTATION = 274
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +146,7 @@ def encode_picture(
     if note is not None and not note_fits(note, format):
         note = None
     if alpha is not None and format == "jpg":
-        pixels, alpha = _over(pixels, alpha, 1.0), None
+        pixels, alpha = over(pixels, alpha, 1.0), None
     channels = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     largest = 255 if bits == 8 else 65535
     levels = np.rint(np.clip(channels, 0, 1) * np.float32(largest)).astype(np.uint8 if bits == 8 else np.uint16)
@@ -159,7 +169,7 @@ def encode_picture(
 
 def jpeg_round_trip(pixels: NDArray[np.float32], quality: int, subsampled: bool = True) -> NDArray[np.float32]:
     """Pixels (H, W, 3) in [0, 1] → what is left of them in a JPEG of that quality, 1 to 95."""
-    levels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    levels = to_levels(pixels)
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0" if subsampled else "4:4:4")
     with Image.open(buffer) as image:
@@ -199,7 +209,14 @@ def format_of(path: str | Path) -> str:
 
 def flatten(picture: Picture, background: float = 1.0) -> NDArray[np.float32]:
     """The picture (H, W, 3) as seen on a grey `background` in [0, 1]; 1 is white."""
-    return picture.pixels if picture.alpha is None else _over(picture.pixels, picture.alpha, background)
+    return picture.pixels if picture.alpha is None else over(picture.pixels, picture.alpha, background)
+
+
+def over(pixels: Pixels, alpha: Pixels, background: float) -> Pixels:
+    """Pixels (H, W, 3) as seen on a grey `background` in [0, 1] where `alpha` (H, W) is below 1."""
+    cover = alpha[..., None]
+    flat: Pixels = (pixels * cover + np.float32(background) * (1 - cover)).astype(np.float32)
+    return flat
 
 
 def visible_colors(picture: Picture) -> NDArray[np.float32]:
@@ -285,12 +302,6 @@ def _encode_png(levels: NDArray[np.uint8], chunks: bytes) -> bytes:
     data = buffer.getvalue()
     # Pillow's own text chunks are typed and escaped in ways of their own: ours goes right behind the header.
     return data[:PNG_HEADER_END] + chunks + data[PNG_HEADER_END:]
-
-
-def _over(pixels: Pixels, alpha: Pixels, background: float) -> Pixels:
-    cover = alpha[..., None]
-    flat: Pixels = (pixels * cover + np.float32(background) * (1 - cover)).astype(np.float32)
-    return flat
 
 
 def _decode_with_pillow(data: bytes, keep_profile: bool = False) -> Raster:

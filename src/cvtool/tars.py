@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from cvtool.errors import BadInputError
-from cvtool.files import CHUNK_BYTES, PICTURE_SUFFIXES, opened_input, read_at_most, shown
+from cvtool.files import CHUNK_BYTES, PICTURE_SUFFIXES, in_few_words, opened_input, read_at_most, shown
 
 LARGEST_MEMBER = 256 << 20
 """Bytes of one picture's file in an archive, unpacked: what is larger is no picture of a data set."""
@@ -132,7 +132,7 @@ def read_member(path: Path, member: Member) -> bytes:
                 large = found.size > LARGEST_MEMBER
                 data = None if large else read_limited(archive.extractfile(found))
         except BROKEN as error:
-            raise BadInputError(f"{name} is cut off or broken: {_in_few_words(error)}. Fetch the archive again.") from (
+            raise BadInputError(f"{name} is cut off or broken: {in_few_words(error)}. Fetch the archive again.") from (
                 error
             )
     if data is None:
@@ -163,7 +163,3 @@ def _fault(file: IO[bytes], path: Path, offset: int) -> str:
         if file.read(tarfile.BLOCKSIZE) == tarfile.NUL * tarfile.BLOCKSIZE:
             return f"'{shown(path)}' holds no pictures. Give a tar whose members end in .jpg, .png …"
     return f"'{shown(path)}' is truncated or broken: what comes after byte {offset} is missing. Fetch it again."
-
-
-def _in_few_words(error: BaseException) -> str:
-    return shown(" ".join(str(error).split())[:120]) or type(error).__name__

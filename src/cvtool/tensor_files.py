@@ -16,12 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from cvtool.codecs import notes
 from cvtool.files import write_atomically
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], key: str, record: Mapping[str, Any], note: str) -> None:
     """Write tensors, contiguous and on the CPU, with a record under `key`; `note` is what `cvtool info` shows."""
-    metadata = {key: json.dumps(dict(record)), **({"cvtool": note} if note else {})}
+    metadata = {key: json.dumps(dict(record)), **({notes.KEY: note} if note else {})}
     write_atomically(path, save(dict(tensors), metadata))
 
 

@@ -29,11 +29,10 @@ import torch
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.event_files import EventFiles
 from cvtool.files import read_input, write_atomically, write_error
+from cvtool.run_files import BEST, CONFIG, LAST, LOCK, METRICS, REPORT, SAMPLES, STATE
 from cvtool.tensor_files import load_torch
 
-CONFIG, METRICS, LAST, BEST, STATE = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors", "state.pt"
-LOCK = ".lock"
-_WRITTEN = (CONFIG, METRICS, LAST, BEST, STATE, LOCK, "samples", "report.html")
+_WRITTEN = (CONFIG, METRICS, LAST, BEST, STATE, LOCK, SAMPLES, REPORT)
 SAVE_SECONDS = 60.0
 """Between two states on disk within an epoch."""
 
@@ -127,7 +126,7 @@ class RunDirectory:
 
     def _tidy(self) -> None:
         """Remove what runs that were killed while they wrote have left behind."""
-        for folder in (self.path, self.path / "samples"):
+        for folder in (self.path, self.path / SAMPLES):
             for leftover in folder.glob(".cvtool-*"):
                 leftover.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ from captioners import CHANNELS, VOCABULARY, WORDS, corpus, next_logs, sentences
 from cvtool.caption import training
 from cvtool.caption.datasets import CaptionedPicture
 from cvtool.caption.decoding import draw, follow
-from cvtool.caption.evaluation import captions_of, metrics_of
+from cvtool.caption.evaluation import captions_and_loss, metrics_of
 from cvtool.caption.metrics import CiderD
 from cvtool.caption.numpy_training import NumpyTrainer, check_options
 from cvtool.caption.options import Decode, DecodeOptions, ModelOptions, TrainOptions
@@ -83,7 +83,7 @@ def test_twenty_captions_are_learned_by_heart(cell, shape) -> None:
     assert epochs[0].loss > 8
     assert epochs[-1].loss < 0.5
     assert epochs[-1].perplexity < 1.1
-    said = captions_of(captioner, data, GREEDY, CPU)
+    said = captions_and_loss(captioner, data, GREEDY, CPU)[0]
     wanted = [tuple(caption[0][1:-1].tolist()) for caption in data.captions]
     assert said == wanted
     best = next(epoch for epoch in reversed(epochs) if epoch.is_best)
@@ -115,7 +115,7 @@ def test_what_an_epoch_reports_by_hand() -> None:
     loss, _, words = total(trainer.development)
     assert epoch.perplexity == pytest.approx(math.exp(loss / words), rel=1e-5)
     assert (epoch.epoch, epoch.step, epoch.phase, epoch.is_best) == (1, 3, "words", True)
-    said = captions_of(trainer.captioner, trainer.development, GREEDY, CPU)
+    said = captions_and_loss(trainer.captioner, trainer.development, GREEDY, CPU)[0]
     assert epoch.metrics == metrics_of(said, trainer.development, VOCABULARY)
 
 

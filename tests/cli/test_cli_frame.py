@@ -338,6 +338,19 @@ def test_frames_have_the_size_of_the_last() -> None:
     assert (last == 0).all()
 
 
+def test_frames_have_the_levels_of_a_picture_file() -> None:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from cvtool.images import encode_picture
+
+    between = (np.arange(255, dtype=np.float32) + 0.5).reshape(5, 17, 3) / 255
+    (frame,) = FrameCollector().frames(between)
+    np.testing.assert_array_equal(frame, np.asarray(Image.open(io.BytesIO(encode_picture(between, "png")))))
+
+
 def test_run_returns_what_the_process_would_exit_with() -> None:
     assert run(["--version"]) == 0
     assert run(["--nonsense"]) == 2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cvtool.cli.options import Format
-from cvtool.cli.outputs import Destination, check_writable, place_of, plan_outputs, result_name
+from cvtool.cli.outputs import Destination, check_writable, class_part, place_of, plan_outputs, result_name
 from cvtool.errors import UsageError
 from cvtool.images import FORMATS
 
@@ -27,6 +27,7 @@ def test_the_formats_offered_are_those_that_can_be_written() -> None:
 def test_result_names() -> None:
     assert result_name("cat", "stylize") == "cat-stylize"
     assert result_name("cat", "saliency", "grad-cam") == "cat-saliency-grad-cam"
+    assert [class_part(name, "class") for name in ("Tabby, cat", "ÉTÉ_3", "/..")] == ["tabby-cat", "été-3", "class"]
 
 
 @pytest.mark.usefixtures("here")

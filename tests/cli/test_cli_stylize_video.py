@@ -88,7 +88,7 @@ def run(
             model_name="efficientnet-lite0",
             weights=None,
             device_name="cpu",
-        ).paint_all(plan_clips([str(clip) for clip in clips], output=output, inputs=[Path("wave.png")], json=as_json))
+        ).paint_all(plan_clips([str(clip) for clip in clips], output=output, inputs=[Path("wave.png")]))
 
     app([], standalone_mode=False)
 
@@ -227,7 +227,7 @@ def test_sound_that_is_lost_is_told(here: Path, during: dict[int, Any], capfd: p
 def test_outputs_that_cannot_be(here: Path, clips: list[str], output: str | None, message: str) -> None:
     make_gif(here / "in.gif")
     with pytest.raises(UsageError, match=message):
-        plan_clips(clips, output=output, inputs=[here / "wave.png"], json=False)
+        plan_clips(clips, output=output, inputs=[here / "wave.png"])
 
 
 def test_the_module_is_quick_to_import() -> None:

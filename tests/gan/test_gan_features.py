@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from cvtool.errors import BadInputError, UnknownNameError, UsageError
-from cvtool.gan.evaluation import Judge, check_comparable
+from cvtool.gan.evaluation import Judge
 from cvtool.gan.features import FeatureModel, default_features, feature_model
 from cvtool.gan.metrics import frechet_distance, kernel_distance, moments
 from cvtool.models.loader import load
@@ -176,19 +176,6 @@ def test_too_few_pictures_are_refused(judge):
         judge.evaluate(plain(9, 0))
     with pytest.raises(BadInputError, match="9 pictures"):
         Judge(plain(9, 0), Pixels())
-
-
-def test_only_what_is_measured_alike_is_compared(judge):
-    class Other(Pixels):
-        name = "other"
-
-    samples = plain(20, 1)
-    one = judge.evaluate(samples)
-    check_comparable(one, judge.evaluate(plain(20, 2)))
-    with pytest.raises(UsageError, match="'pixels' and by 'other'"):
-        check_comparable(one, Judge(plain(300, 0), Other()).evaluate(samples))
-    with pytest.raises(UsageError, match="same numbers"):
-        check_comparable(one, judge.evaluate(plain(21, 1)))
 
 
 def test_worse_garments_are_farther_away(model, fashion):

@@ -141,19 +141,6 @@ def test_kernel_distance_is_unbiased():
     assert found.min() < 0
 
 
-def test_kernel_distance_of_subsets_agrees_with_the_whole():
-    real, fake = drawn(400), drawn(400, seed=1, shift=0.4)
-    mean, deviation = metrics.kernel_distance_of_subsets(real, fake, seeded(0), subsets=40, size=100)
-    assert abs(mean - metrics.kernel_distance(real, fake)) < 4 * deviation / 40**0.5
-    assert deviation > 0
-
-
-def test_a_subset_as_large_as_the_set_is_the_set():
-    mean, deviation = metrics.kernel_distance_of_subsets(REAL[:50], FAKE, seeded(0), subsets=3)
-    assert mean == pytest.approx(metrics.kernel_distance(REAL[:50], FAKE), rel=1e-4)
-    assert deviation < 1e-4 * mean
-
-
 # --- Neighbourhoods
 
 

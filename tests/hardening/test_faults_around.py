@@ -25,7 +25,8 @@ from cvtool import training as runs
 from cvtool.cli.main import run
 from cvtool.errors import UsageError
 from cvtool.gan.datasets import default_cache
-from cvtool.training import LOCK, RunDirectory
+from cvtool.run_files import LOCK
+from cvtool.training import RunDirectory
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks are of Unix")
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from cvtool.errors import BadInputError, WeightsUnavailableError
-from cvtool.hooks import features
+from cvtool.files import sha256_of
+from cvtool.hooks import feature_layers, features
 from cvtool.models import packages
 from cvtool.models.cards import CARDS, DEFAULT_MODEL
 from cvtool.models.imagenet import classes
 from cvtool.models.loader import Model, load
 from cvtool.models.sources.bundled import load_bundled
-from cvtool.models.sources.local_file import sha256_of
 
 LITES = ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"]
 Bundled = Callable[[str], Model]
@@ -113,7 +113,8 @@ def test_vgg19_equals_pastiches_network_layer_by_layer(bundled: Bundled) -> None
 
 def test_card_layers_exist_and_give_maps(bundled: Bundled) -> None:
     for name, card in CARDS.items():
-        layers = bundled(name).layer_names()
+        probe = torch.zeros(1, 3, card.input_size, card.input_size)
+        layers = [layer.name for layer in feature_layers(bundled(name).module, probe)]
         assert set(card.style_layers) | set(card.content_layers) <= set(layers)
         assert card.content_layers
 

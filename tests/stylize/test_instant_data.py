@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from cvtool.errors import BadInputError
-from cvtool.stylize.instant.data import BadPicturesError, Views, batch, find_pictures, read_shelf
+from cvtool.problems import BadPicturesError
+from cvtool.stylize.instant.data import Views, batch, find_pictures, read_shelf
 
 
 def make_pictures(folder: Path, count: int, size: tuple[int, int] = (80, 60)) -> Path:

@@ -23,7 +23,7 @@ from cvtool.tensor_files import decode_tensors, write_tensors
 
 _KEY = "caption"
 _PCA_MEAN, _PCA_COMPONENTS = "pca.mean", "pca.components"
-_NETWORK = "network."
+NETWORK = "network."
 BUNDLED = "captioner.safetensors"
 
 
@@ -102,7 +102,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, note: str = "", dtype: 
         "longest": checkpoint.longest,
         "facts": dict(checkpoint.facts),
     }
-    parts = {**captioner.state_dict(), **{_NETWORK + name: tensor for name, tensor in checkpoint.network.items()}}
+    parts = {**captioner.state_dict(), **{NETWORK + name: tensor for name, tensor in checkpoint.network.items()}}
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in parts.items()}
     if checkpoint.pca is not None:
         tensors[_PCA_MEAN] = torch.from_numpy(checkpoint.pca.mean)
@@ -137,8 +137,8 @@ def _built(record: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     pca = None
     if _PCA_MEAN in tensors:
         pca = Pca(tensors.pop(_PCA_MEAN).float().numpy(), tensors.pop(_PCA_COMPONENTS).float().numpy())
-    tuned = [name for name in tensors if name.startswith(_NETWORK)]
-    network = {name.removeprefix(_NETWORK): tensors.pop(name).float() for name in tuned}
+    tuned = [name for name in tensors if name.startswith(NETWORK)]
+    network = {name.removeprefix(NETWORK): tensors.pop(name).float() for name in tuned}
     options = ModelOptions(**{**record["options"], "cell": Cell(record["options"]["cell"])})
     expected = tensors["embed.weight"].shape[0]
     if expected != len(vocabulary):

@@ -120,19 +120,6 @@ def judge(
 
 
 @torch.no_grad()
-def captions_of(
-    reader: Reader,
-    corpus: Corpus,
-    options: DecodeOptions,
-    device: torch.device,
-    precision: str = "auto",
-    progress: Progress = silent,
-) -> list[tuple[int, ...]]:
-    """The best caption of every picture, as numbers."""
-    return captions_and_loss(reader, corpus, options, device, precision, progress)[0]
-
-
-@torch.no_grad()
 def captions_and_loss(
     reader: Reader,
     corpus: Corpus,

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cvtool.caption.datasets.data import CaptionedPicture, Problem, is_text
+from cvtool.caption.datasets.data import CaptionedPicture, is_text
 from cvtool.caption.feature_store import existing_sizes, kinds_of, store_pca, writing
 from cvtool.caption.features import (
     FLIPPED,
@@ -38,6 +38,7 @@ from cvtool.models.cards import Resize
 from cvtool.models.folding import fold_batch_norm
 from cvtool.models.framing import frame_for, shown
 from cvtool.models.loader import Model
+from cvtool.problems import Problem
 from cvtool.progress import Progress, Step, Stop, never, silent
 from cvtool.tensors import autocast
 

@@ -152,7 +152,7 @@ def _make(path: Path, origin: Origin, kinds: Sequence[str], rows: int, longest: 
     import h5py
 
     _check_space(path, _row_bytes(origin, kinds) * rows)
-    with atomic_path(path) as temporary, _written(temporary, path), h5py.File(temporary, "w", libver=VERSIONS) as file:
+    with atomic_path(path) as temporary, _written(path), h5py.File(temporary, "w", libver=VERSIONS) as file:
         for name, text in (
             ("format", FORMAT),
             ("cvtool_version", __version__),
@@ -213,7 +213,7 @@ def _check_kinds(file: h5py.File, path: Path, origin: Origin, kinds: Sequence[st
 @contextmanager
 def _copied(path: Path) -> Iterator[h5py.File]:
     """A copy of the file, open for changes in the block; it takes the file's place at the end."""
-    with atomic_path(path) as temporary, _written(temporary, path):
+    with atomic_path(path) as temporary, _written(path):
         shutil.copyfile(path, temporary)
         file = open_file(temporary, "r+")
         try:
@@ -223,7 +223,7 @@ def _copied(path: Path) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def _written(temporary: Path, path: Path) -> Iterator[None]:
+def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:

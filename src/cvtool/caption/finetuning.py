@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cvtool.caption.batches import Corpus
+from cvtool.caption.checkpoint import NETWORK
 from cvtool.caption.decoder import Captioner
 from cvtool.caption.extractor import Extractor
 from cvtool.caption.features import Pca
@@ -24,8 +25,6 @@ from cvtool.caption.pictures import KeptRows
 from cvtool.caption.training import Trainer, groups
 from cvtool.caption.vocabulary import Vocabulary
 from cvtool.distributed import ALONE, Group, Share
-
-_PREFIX = "network."
 
 
 class Sight:
@@ -123,7 +122,7 @@ class FineTuner(Trainer):
 
     def weights(self) -> dict[str, Tensor]:
         """All that changes in training, by name; not copied."""
-        return {**super().weights(), **{_PREFIX + name: tensor for name, tensor in self.network_weights().items()}}
+        return {**super().weights(), **{NETWORK + name: tensor for name, tensor in self.network_weights().items()}}
 
     def network_weights(self) -> dict[str, Tensor]:
         """Name → value of the network's weights, as a checkpoint keeps them; not copied."""
@@ -131,10 +130,10 @@ class FineTuner(Trainer):
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Take what `weights` gave."""
-        super().load_weights({name: value for name, value in weights.items() if not name.startswith(_PREFIX)})
+        super().load_weights({name: value for name, value in weights.items() if not name.startswith(NETWORK)})
         with torch.no_grad():
             for name, parameter in self.sight.tuned.items():
-                parameter.copy_(weights[_PREFIX + name])
+                parameter.copy_(weights[NETWORK + name])
 
     def rates(self, step: int) -> list[float]:
         """The learning rate of each of the optimiser's groups in a step, counted from 0."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError, CvtoolError
 from cvtool.files import atomic_path, shown
 from cvtool.progress import Progress, Step, silent
@@ -73,7 +74,7 @@ def framed_pictures(
     side = extractor.model.card.input_size
 
     def levels(group: Sequence[Framed]) -> Rows:
-        return np.stack([np.rint(each.canvas * 255).astype(np.uint8) for each in group])
+        return np.stack([to_levels(each.canvas) for each in group])
 
     kept = _Kept("pictures", extractor, extractor.framing, (side, side, 3), np.dtype(np.uint8), levels)
     return kept.of(pictures, folder, progress)

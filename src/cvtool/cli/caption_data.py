@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cvtool.cli.console import Console
+from cvtool.cli.console import LISTED, Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.errors import BadInputError, Interrupted
 
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from cvtool.caption.datasets import CaptionData, CaptionedPicture, Problem
     from cvtool.caption.extractor import Extractor
     from cvtool.caption.features import FeatureFile
-
-SHOWN = 10
-"""Problems that are listed; of the others only the number is told."""
 
 DataOption = Annotated[
     str,
@@ -71,9 +68,9 @@ def checked(
         found = find(data, lambda part: problems(part, decode=decode, progress=progress))
     if not found:
         return data
-    for each in found[:SHOWN]:
+    for each in found[:LISTED]:
         console.error(str(each)) if not skip_bad else console.warn(str(each))
-    left = f" ({len(found) - SHOWN} more are not listed)" if len(found) > SHOWN else ""
+    left = f" ({len(found) - LISTED} more are not listed)" if len(found) > LISTED else ""
     if not skip_bad:
         raise BadInputError(f"'{spec}' has {len(found)} problems{left}. Mend them, or go on without with --skip-bad.")
     rest = without(data, found)

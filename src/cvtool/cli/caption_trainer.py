@@ -18,10 +18,10 @@ from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
-from cvtool.cli.run_sheets import REPORT
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
 from cvtool.provenance import environment
+from cvtool.run_files import BEST, LAST, REPORT
 
 if TYPE_CHECKING:
     from cvtool.caption.batches import Corpus
@@ -196,7 +196,7 @@ class _Run:
                 save()
             self.group.wait()  # lest those who are done end the one that writes
             raise Interrupted(f"Stopped; '{self.run.path}' goes on with --resume.")
-        path = self.run.path / "best.safetensors"
+        path = self.run.path / BEST
         self.console.say(f"'{self.run.path / REPORT}' shows the run.")
         self.console.say(
             f"'{path}' has the best CIDEr-D, {trainer.position.best:.3f}; "
@@ -338,7 +338,7 @@ class _Run:
         checkpoint = replace(self.template, facts=facts)
         if isinstance(trainer, FineTuner):
             checkpoint = replace(checkpoint, network={**checkpoint.network, **trainer.network_weights()})
-        for name in ("last.safetensors", *(["best.safetensors"] if epoch.is_best else [])):
+        for name in (LAST, *([BEST] if epoch.is_best else [])):
             write_checkpoint(self.run.path / name, checkpoint, note)
         self.showing.draw(epoch.epoch, captions, note)
         self.showing.write()

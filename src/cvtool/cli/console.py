@@ -34,6 +34,8 @@ Said = tuple[str, str]
 """Where something was said, `OUT` or `ERR`, and the text."""
 OUT, ERR = "out", "err"
 WARNING = "cvtool: warning: "
+LISTED = 10
+"""Problems that are listed; of the others only the number is told."""
 SILENCE_SECONDS = 30.0
 """After so long without a word, work says how far it is where no bar shows it."""
 _tapes: list[list[Said]] = []
@@ -99,6 +101,14 @@ def print_warning(
 ) -> None:
     """Stand in for `warnings.showwarning`: one line without the place in the code."""
     _tell(f"{WARNING}{one_line(str(message))}")
+
+
+def list_problems(problems: Sequence[object], say: Callable[[str], None]) -> None:
+    """Say the first of them, and how many more there are."""
+    for problem in problems[:LISTED]:
+        say(str(problem))
+    if len(problems) > LISTED:
+        say(f"… and {len(problems) - LISTED} more like these.")
 
 
 class Console:

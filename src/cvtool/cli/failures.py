@@ -13,7 +13,7 @@ from cvtool.errors import BadInputError, CvtoolError, GoalNotReachedError, Inter
 
 # Typer may carry its own copy of Click, so the base classes are reached through the name Typer makes public:
 # BadParameter → UsageError → ClickException.
-TYPER_USAGE_ERROR, TYPER_ERROR = typer.BadParameter.__mro__[1:3]
+TYPER_ERROR = typer.BadParameter.__mro__[2]
 
 UNEXPECTED = 1
 WRONG_USAGE = 2

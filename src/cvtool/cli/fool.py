@@ -14,7 +14,7 @@ from cvtool.cli.fool_targets import Ranking
 from cvtool.cli.fool_worker import Fooling, Request
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
-from cvtool.cli.outputs import ResultNames, Skipping, check_writable, plan_outputs
+from cvtool.cli.outputs import ResultNames, Skipping, check_writable, class_part, plan_outputs
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
@@ -268,7 +268,7 @@ def fool(
         sharing.divide(len(inputs), 1)
         sharing.for_each(sharing.own(inputs), ranking.rank, command="fool", console=console, device=device)
         return
-    detail = "untargeted" if target is None else _file_name(target)
+    detail = "untargeted" if target is None else class_part(target, "target")
     details = [detail if len(methods) == 1 else f"{name}-{detail}" for name in methods]
     read = FilesRead([] if from_noise else inputs, (weights, mask, list_file(files_from)))
     destinations = plan_outputs(
@@ -352,8 +352,3 @@ def _check_drawing(path: Path) -> None:
     from cvtool.images import format_of
 
     format_of(path)
-
-
-def _file_name(target: str) -> str:
-    """A class as part of a file's name."""
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in target).lower().split()) or "target"

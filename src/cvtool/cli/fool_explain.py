@@ -29,4 +29,4 @@ def explained(
         for pixels, each in zip((before, after), found, strict=True)
     ]
     labels = [f"why {each.target.name}?" for each in found]
-    return strip(drawn, labels, min(512, max(160, *before.shape[:2])))
+    return strip(drawn, labels)

@@ -113,7 +113,9 @@ class FrameCollector:
 
 
 def _levels(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return (pixels.clip(0, 1) * 255 + 0.5).astype("uint8")
+    from cvtool.codecs.rasters import to_levels
+
+    return to_levels(pixels)
 
 
 def _at_size(frame: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

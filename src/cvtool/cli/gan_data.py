@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cvtool.cli.console import Console
+from cvtool.cli.console import Console, list_problems
 from cvtool.gan.picture_options import LARGEST, SMALLEST, Color, Conditional, Fit, PictureOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cvtool.gan.datasets import Pictures, Problem
-
-SHOWN = 10
-"""Problems that are listed; of the others only the number is told."""
+    from cvtool.gan.datasets import Pictures
 
 FEW = 1000
 """Pictures below which a generator tends to learn them by heart."""
@@ -96,10 +91,10 @@ def checked(
         with console.progress() as progress:
             pictures = read_pictures(spec, options, cache=cache, split=split, progress=progress)
     except BadPicturesError as error:
-        _list(error.problems, console.error)
+        list_problems(error.problems, console.error)
         raise
     if pictures.problems:
-        _list(pictures.problems, console.warn)
+        list_problems(pictures.problems, console.warn)
         console.warn(f"{len(pictures.problems)} pictures of '{pictures.name}' are left out.")
     if split == "train" and len(pictures) < FEW:
         console.warn(f"only {len(pictures)} pictures: a generator needs {FEW} and more to invent new ones.")
@@ -115,10 +110,3 @@ def absolute(spec: str) -> str:
     if colon and kind in KINDS:
         return f"{kind}:{os.path.abspath(place)}"
     return spec if spec == NAME else os.path.abspath(spec)
-
-
-def _list(problems: Sequence[Problem], say: Callable[[str], None]) -> None:
-    for problem in problems[:SHOWN]:
-        say(str(problem))
-    if len(problems) > SHOWN:
-        say(f"… and {len(problems) - SHOWN} more like these.")

@@ -12,6 +12,7 @@ from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.gan_data import CacheOption, DataOption, FitOption, SkipBad, absolute, checked
 from cvtool.cli.gan_generator import (
+    GAP,
     CheckpointOption,
     Opened,
     TruncationOption,
@@ -24,7 +25,7 @@ from cvtool.cli.outputs import check_writable, make_folder, place_of
 from cvtool.cli.repeat import command_line
 from cvtool.errors import BadInputError
 from cvtool.gan.picture_options import Color, PictureOptions
-from cvtool.gan.use_options import JudgeOptions
+from cvtool.gan.use_options import FEWEST_JUDGED, JudgeOptions
 from cvtool.models.cards import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def evaluate(
         typer.Option(
             "--samples",
             metavar="N",
-            min=10,
+            min=FEWEST_JUDGED,
             max=100_000,
             help="Generated pictures, and real ones to compare them with.",
         ),
@@ -210,6 +211,6 @@ def _draw(path: Path, judged: Judgement, text: str) -> None:
     ]
     count = len(rows[0]) - 1
     heads = ["generated", "nearest real", *(f"{number}." for number in range(2, count + 1))]
-    sheet = contact_sheet(rows, column_labels=heads, cell=size * scale, gap=4)
+    sheet = contact_sheet(rows, column_labels=heads, cell=size * scale, gap=GAP)
     make_folder(path.parent)
     write_atomically(path, encode_picture(sheet, format_of(path), note=text))

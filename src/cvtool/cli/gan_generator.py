@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cvtool import __version__
+from cvtool.cli.options import HIGHEST_SEED
 from cvtool.errors import UsageError
 from cvtool.gan.labels import in_turn, label_numbers
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cvtool.gan.checkpoint import Checkpoint
 
 MOST_SEEDS = 1_000_000
-HIGHEST_SEED = 2**32 - 1
+GRID_WIDTH, WIDEST_CELL, GAP = 900, 256, 4  # pixels, of pictures side by side
 
 CheckpointOption = Annotated[
     Path | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cvtool.animation import encode_animation
-from cvtool.cli.gan_generator import as_cell, fitting_scale
+from cvtool.cli.gan_generator import GAP, GRID_WIDTH, WIDEST_CELL, as_cell, fitting_scale
 from cvtool.cli.run_sheets import Sheets, write_report
 from cvtool.gan.labels import in_turn
 from cvtool.gan.report import page
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from cvtool.gan.networks import Generator
     from cvtool.training import RunDirectory
 
-SHEET_WIDTH, WIDEST_CELL, GAP = 900, 256, 4  # pixels
 WALK_SIDE = 192  # pixels
 SEED = 0
 
@@ -96,7 +95,7 @@ def _sheet(
 ) -> bytes:
     """Pictures in rows → PNG."""
     size = pictures.shape[1]
-    scale = fitting_scale(size, columns, SHEET_WIDTH, WIDEST_CELL)
+    scale = fitting_scale(size, columns, GRID_WIDTH, WIDEST_CELL)
     cells = [as_cell(each, scale) for each in pictures]
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     sheet = contact_sheet(rows, row_labels=names, column_labels=heads, cell=size * scale, gap=GAP)

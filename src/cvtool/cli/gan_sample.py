@@ -15,7 +15,10 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.gan_generator import (
+    GAP,
+    GRID_WIDTH,
     MOST_SEEDS,
+    WIDEST_CELL,
     CheckpointOption,
     LabelOption,
     LatentOption,
@@ -32,7 +35,7 @@ from cvtool.cli.gan_generator import (
     seeds_from,
 )
 from cvtool.cli.interrupts import stop_on_interrupt
-from cvtool.cli.outputs import STDOUT, Destination, plan_outputs, result_name
+from cvtool.cli.outputs import STDOUT, Destination, class_part, plan_outputs, result_name
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown, plan_report
 from cvtool.errors import Interrupted, UsageError
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
 
     from cvtool.gan.sampling import Sampler
 
-GRID_WIDTH, WIDEST_CELL = 900, 256  # pixels
-GAP = 4  # pixels between pictures of a grid
 MOST_IN_GRID = 10_000
 MOST_COLUMNS_OF_CLASSES = 20
 
@@ -161,7 +162,8 @@ class Wanted:
         marks = [f"{mark:0{digits}}" for mark in self.seeds or range(1, len(self.z) + 1)]
         if self.numbers is None:
             return marks
-        return [f"{mark}-{_plain(self.classes[number])}" for mark, number in zip(marks, self.numbers, strict=True)]
+        parts = [class_part(self.classes[number], "class") for number in self.numbers]
+        return [f"{mark}-{part}" for mark, part in zip(marks, parts, strict=True)]
 
     def label(self, place: int) -> str | None:
         """Name of one picture's class."""
@@ -346,9 +348,3 @@ class Sampling:
             seeds=None if wanted.seeds is None else [wanted.seeds[place] for place in places],
             labels=None if wanted.numbers is None else [wanted.label(place) for place in places],
         )
-
-
-def _plain(name: str) -> str:
-    """A class name as part of a file's."""
-    words = "".join(letter if letter.isalnum() else " " for letter in name).split()
-    return "-".join(words).lower() or "class"

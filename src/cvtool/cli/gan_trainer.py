@@ -17,7 +17,6 @@ from cvtool.cli.gan_page import sheets_of, write_grid, write_page
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
-from cvtool.cli.run_sheets import REPORT
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.distributed import Group
 from cvtool.errors import Interrupted
@@ -27,8 +26,9 @@ from cvtool.gan.options import Arch, Augment, NetworkOptions, TrainOptions, comp
 from cvtool.gan.picture_options import Conditional, PictureOptions
 from cvtool.gan.training import GRID, Check, CollapseError, Trainer, prepare, reference_pictures
 from cvtool.provenance import Provenance, environment
+from cvtool.run_files import BEST, LAST, REPORT
 from cvtool.tensors import choose_device
-from cvtool.training import BEST, LAST, RunDirectory
+from cvtool.training import RunDirectory
 
 if TYPE_CHECKING:
     from cvtool.gan.datasets import Pictures

@@ -18,6 +18,7 @@ from cvtool.cli.input_lists import files_of
 from cvtool.cli.inputs import Input, refuse_second_stdin
 from cvtool.errors import BadInputError
 from cvtool.files import read_input, read_stream
+from cvtool.run_files import BEST, LAST
 
 if TYPE_CHECKING:
     from cvtool.provenance import Provenance
@@ -92,7 +93,7 @@ def _read_pipe(data: bytes, name: str) -> Provenance:
 
 def _checkpoint_of(run: Path) -> Path:
     """A run directory's best checkpoint so far, which knows what the run was asked for."""
-    for name in ("best.safetensors", "last.safetensors"):
+    for name in (BEST, LAST):
         if (run / name).is_file():
             return run / name
     raise BadInputError(f"'{run}' is a folder without a checkpoint. Give a picture, a checkpoint or a run directory.")

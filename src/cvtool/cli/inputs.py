@@ -98,6 +98,18 @@ def expand_one(argument: str, *, recursive: bool = False) -> Iterable[Input]:
     return _expand_one(argument, recursive)
 
 
+def one_file(argument: str, option: str) -> Input:
+    """The one file that an option names.
+
+    Raises:
+        UsageError: it stands for several.
+    """
+    found = expand([argument])
+    if len(found) != 1 or found[0].collected:
+        raise UsageError(f"{option} takes one file, but '{argument}' stands for several.")
+    return found[0]
+
+
 def refuse_second_stdin(inputs: Iterable[Input], files_from: str | None = None) -> None:
     """stdin can be read only once.
 

@@ -70,9 +70,11 @@ TrainingPrecision = Annotated[
         help="Number format of the networks; auto: what suits the device. No fp16: training overflows in it.",
     ),
 ]
+HIGHEST_SEED = 2**32 - 1
+"""NumPy and torch both take it."""
 Seed = Annotated[
     int,
-    typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of everything random, a whole number."),
+    typer.Option("--seed", metavar="N", min=0, max=HIGHEST_SEED, help="Seed of everything random, a whole number."),
 ]
 Output = Annotated[
     str | None,

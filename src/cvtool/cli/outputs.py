@@ -57,6 +57,13 @@ class Destination:
         make_folder(self.path.parent)
         write_atomically(self.path, data)
 
+    def warn_without_room(self, note: str, console: Console) -> None:
+        """Say where a picture of this format has no room for its provenance."""
+        from cvtool.images import note_fits
+
+        if not note_fits(note, self.format.value):
+            console.warn(f"'{self.name}' has no room for its provenance; png, webp and tiff have.")
+
 
 def make_folder(folder: Path) -> None:
     """Make a folder with all above it; fine if it is there.
@@ -73,6 +80,12 @@ def make_folder(folder: Path) -> None:
 def result_name(stem: str, technique: str, detail: str = "") -> str:
     """``cat``, ``saliency``, ``grad-cam`` → ``cat-saliency-grad-cam``."""
     return "-".join(part for part in (stem, technique, detail) if part)
+
+
+def class_part(name: str, otherwise: str) -> str:
+    """A class as part of a file's name: ``"Tabby, cat"`` → ``tabby-cat``; `otherwise` where nothing is left of it."""
+    words = "".join(letter if letter.isalnum() else " " for letter in name).split()
+    return "-".join(words).lower() or otherwise
 
 
 @dataclass(frozen=True)
@@ -268,6 +281,18 @@ def check_writable(path: Path, inputs: Iterable[Path], option: str) -> None:
     problem = _problem(path, inputs)
     if problem:
         raise UsageError(f"'{path}' {problem}. Choose another {option}.")
+
+
+def check_besides(path: Path, inputs: Iterable[Path], option: str, taken: set[Path]) -> None:
+    """As `check_writable`, for a file besides the outputs `taken` (absolute), which it joins.
+
+    Raises:
+        UsageError: also where it is one of them.
+    """
+    check_writable(path, inputs, option)
+    if path.absolute() in taken:
+        raise UsageError(f"{option} '{path}' is already another output. Choose another name.")
+    taken.add(path.absolute())
 
 
 def _problem(path: Path, inputs: Iterable[Path]) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cvtool.errors import Interrupted, UsageError
 from cvtool.launch import identity, launch
+from cvtool.run_files import CONFIG
 
 if TYPE_CHECKING:
     from cvtool.distributed import Group
@@ -113,7 +114,7 @@ def company(group: Group) -> dict[str, Any]:
 
 def _config(run: Path) -> dict[str, Any] | None:
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads((run / "config.json").read_bytes())
+        found = json.loads((run / CONFIG).read_bytes())
         return found if isinstance(found, dict) else None
     return None
 

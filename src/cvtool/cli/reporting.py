@@ -21,7 +21,7 @@ import typer
 from cvtool import __version__
 from cvtool.cli.console import Console, one_line
 from cvtool.cli.failures import explain
-from cvtool.cli.outputs import Destination, check_writable, make_folder
+from cvtool.cli.outputs import Destination, check_besides, make_folder
 from cvtool.errors import BadInputError, GoalNotReachedError, UsageError
 
 if TYPE_CHECKING:
@@ -277,10 +277,8 @@ def plan_report(
     if path is not None:
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"--report '{path}' must end in .html.")
-        check_writable(path, inputs, "--report")
-        taken = (each.path.absolute() for each in destinations if each is not None and each.path is not None)
-        if path.absolute() in taken:
-            raise UsageError(f"--report '{path}' is already another output. Choose another name.")
+        taken = {each.path.absolute() for each in destinations if each is not None and each.path is not None}
+        check_besides(path, inputs, "--report", taken)
     if report.wanted:
         console.listener = report.hear
     return report

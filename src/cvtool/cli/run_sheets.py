@@ -12,12 +12,12 @@ from cvtool.errors import CvtoolError
 from cvtool.files import write_atomically
 from cvtool.images import read_picture
 from cvtool.pages import encoded, preview
+from cvtool.run_files import REPORT, SAMPLES
 from cvtool.run_pages import Record, thinned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SAMPLES, REPORT = "samples", "report.html"
 LONGEST = 1200
 """Longer side of a sheet on the page, in pixels."""
 HIGHEST = 10**12

@@ -310,13 +310,12 @@ class Explaining:
         return self._scales[explanation.method]
 
     def _finish_one(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> None:
-        from cvtool.images import encode_picture, note_fits
+        from cvtool.images import encode_picture
 
         started = time.perf_counter()
         drawn = draw(picture.pixels, answer, self.request.view.value, self._scale)
         note = self._note(given, picture, answer, destination)
-        if not note_fits(note, destination.format.value):
-            self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
+        destination.warn_without_room(note, self.console)
         destination.write(encode_picture(drawn, destination.format.value, note=note), self.console)
         seconds = sum(each.seconds for each in answer.explanations) + time.perf_counter() - started
         for each, evaluation in zip(answer.explanations, answer.evaluations, strict=True):

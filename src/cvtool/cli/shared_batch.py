@@ -128,7 +128,7 @@ class SharedBatch(Shares):
             with _terminated_as_interrupted():
                 self._work(inputs, work, command, console, device, before, kept, skipping)
         except BaseException as error:
-            self._stop(error, console, kept)
+            self._stop(error, kept)
             raise
         self.parts.end()
         kept.clear()
@@ -215,9 +215,9 @@ class SharedBatch(Shares):
                 if self.total > sum(state == FINISHED for state in parts.known(self.total)):
                     raise CvtoolError(f"What was done is missing in part in '{parts.folder}'. Start again.")
             except BaseException as error:
-                self._stop(error, console, kept)
+                self._stop(error, kept)
                 raise
-        failed = self._tell(console, kept, skipping)
+        failed = self._tell(kept, skipping)
         try:
             failed.check(self.total)
         except Exception as error:
@@ -226,7 +226,7 @@ class SharedBatch(Shares):
             raise
         parts.remove()
 
-    def _tell(self, console: Console, kept: list[Any], skipping: Skipping | None) -> Failed:
+    def _tell(self, kept: list[Any], skipping: Skipping | None) -> Failed:
         """Say all that is done, in the order of the inputs."""
         failed, warned = Failed(), set[str]()
         for number, record in self.parts.records(self.total):
@@ -238,10 +238,10 @@ class SharedBatch(Shares):
                 failed.add(self._names[number].name, missed=record["failed"] == "missed")
         return failed
 
-    def _stop(self, error: BaseException, console: Console, kept: list[Any]) -> None:
+    def _stop(self, error: BaseException, kept: list[Any]) -> None:
         """All have to stop: the first process tells what is finished, unless all will be started again."""
         kept.clear()
-        stop_together(self.parts, error, lambda: self._tell(console, kept, None))
+        stop_together(self.parts, error, lambda: self._tell(kept, None))
 
     def _settle(self, message: str, exit_code: int) -> None:
         """torchrun takes the exit code for a reason to start all again: they shall find that there is nothing to do."""

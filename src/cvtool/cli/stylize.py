@@ -12,13 +12,13 @@ from cvtool.cli import options as shared
 from cvtool.cli import stylize_options as these
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
-from cvtool.cli.inputs import FilesRead, Input, expand, paths_of, refuse_second_stdin
+from cvtool.cli.inputs import FilesRead, Input, expand, one_file, paths_of, refuse_second_stdin
 from cvtool.cli.options import Format, finite, parse_list, parse_seconds
-from cvtool.cli.outputs import Destination, ResultNames, Skipping, check_writable, plan_outputs
+from cvtool.cli.outputs import Destination, ResultNames, Skipping, check_besides, plan_outputs
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
-from cvtool.cli.stylize_inputs import Styles, contents_and_styles, mask_pairs, one_file, weights_per_picture
+from cvtool.cli.stylize_inputs import Styles, contents_and_styles, mask_pairs, weights_per_picture
 from cvtool.cli.stylize_instant import Instant
 from cvtool.cli.stylize_modes import refuse_beside
 from cvtool.cli.stylize_painter import Extras, Painter
@@ -172,7 +172,7 @@ def stylize(
             model_name=model or RECIPES[recipe].model,
             weights=weights,
             device_name=device,
-        ).paint_all(plan_clips(content_words, output=output, inputs=inputs, json=json))
+        ).paint_all(plan_clips(content_words, output=output, inputs=inputs))
         return
     # A sheet and a watch say themselves where things go.
     destinations = (
@@ -288,10 +288,7 @@ def _check_extras(extras: Extras, destinations: Sequence[Destination], inputs: I
     for option, path in extras.written().items():
         # --checkpoint may go on in the file that --resume reads; nothing else may touch that.
         protected = inputs if option == "--checkpoint" or extras.resume is None else chain(inputs, [extras.resume])
-        check_writable(path, protected, option)
-        if path.absolute() in taken:
-            raise UsageError(f"{option} '{path}' is already another output. Choose another name.")
-        taken.add(path.absolute())
+        check_besides(path, protected, option, taken)
 
 
 def _tile(text: str) -> int | None:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cvtool.cli.inputs import Input, expand, read_input
+from cvtool.cli.inputs import Input, one_file, read_input
 from cvtool.cli.options import finite
 from cvtool.errors import BadInputError, UsageError
 
@@ -166,18 +166,6 @@ def weights_per_picture(styles: Sequence[Sequence[Input]], weights: Sequence[flo
             f"The --style-weight add up to {sum(weights):g}: what is taken away must be less than the rest."
         )
     return tuple(weight / len(group) for group, weight in zip(styles, weights, strict=True) for _ in group)
-
-
-def one_file(argument: str, option: str) -> Input:
-    """The one file that an option names.
-
-    Raises:
-        UsageError: it stands for several.
-    """
-    found = expand([argument])
-    if len(found) != 1 or found[0].collected:
-        raise UsageError(f"{option} takes one file, but '{argument}' stands for several.")
-    return found[0]
 
 
 def mask_pairs(arguments: Sequence[str], styles: int) -> tuple[MaskPair, ...]:

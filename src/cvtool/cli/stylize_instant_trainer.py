@@ -6,36 +6,33 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from cvtool import __version__
-from cvtool.cli.console import Console
+from cvtool.cli.console import Console, list_problems
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.repeat import command_line
-from cvtool.cli.run_sheets import REPORT, Sheets, write_report
+from cvtool.cli.run_sheets import Sheets, write_report
 from cvtool.cli.runs import check_same, plain, restore
 from cvtool.errors import Interrupted
 from cvtool.files import sha256_of
 from cvtool.grids import contact_sheet
 from cvtool.images import encode_picture
 from cvtool.models.loader import load
+from cvtool.problems import BadPicturesError
 from cvtool.provenance import Provenance, environment
+from cvtool.run_files import BEST, LAST, REPORT
 from cvtool.stylize.instant.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from cvtool.stylize.instant.data import KINDS, BadPicturesError, Problem, Shelf, read_shelf
+from cvtool.stylize.instant.data import KINDS, Shelf, read_shelf
 from cvtool.stylize.instant.options import InstantTrainOptions, PainterOptions
 from cvtool.stylize.instant.report import page
 from cvtool.stylize.instant.statistics import ENCODER
 from cvtool.stylize.instant.training import Check, Trainer, prepare
-from cvtool.training import BEST, LAST, RunDirectory
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from cvtool.training import RunDirectory
 
 NAME = "stylize train-instant"
-SHOWN = 10
-"""Problems that are listed; of the others only the number is told."""
 FEWEST_CONTENTS, FEWEST_STYLES = 8, 2
 CELL, GAP = 192, 4  # pixels
 
@@ -96,19 +93,12 @@ def _shelf(specs: Sequence[str], options: InstantTrainOptions, fewest: int, cons
                 specs, held_out=options.held_out, fewest=fewest, skip_bad=options.skip_bad, progress=progress
             )
     except BadPicturesError as error:
-        _list(error.problems, console.error)
+        list_problems(error.problems, console.error)
         raise
     if shelf.problems:
-        _list(shelf.problems, console.warn)
+        list_problems(shelf.problems, console.warn)
         console.warn(f"{len(shelf.problems)} pictures of {', '.join(specs)} are left out.")
     return shelf
-
-
-def _list(problems: Sequence[Problem], say: Callable[[str], None]) -> None:
-    for problem in problems[:SHOWN]:
-        say(str(problem))
-    if len(problems) > SHOWN:
-        say(f"… and {len(problems) - SHOWN} more like these.")
 
 
 @dataclass

@@ -322,11 +322,10 @@ class Painter:
     def _encode(
         self, picture: Picture, destination: Destination, result: StylizeResult, given: Input, digest: str
     ) -> bytes:
-        from cvtool.images import encode_picture, note_fits, resize
+        from cvtool.images import encode_picture, resize
 
         note = self._notes.text(given, digest, self._made_with(result), destination.format)
-        if not note_fits(note, destination.format.value):
-            self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
+        destination.warn_without_room(note, self.console)
         height, width = result.pixels.shape[:2]
         alpha = None if picture.alpha is None else resize(picture.alpha, height, width)
         bits = bits_for(self.bits, picture, destination.format)

@@ -58,15 +58,15 @@ class Draft:
     seconds: float
 
 
-def parse_strengths(text: str, option: str = "--strengths") -> tuple[float, ...]:
+def parse_strengths(text: str) -> tuple[float, ...]:
     """Strengths from ``30,60,90``, each once, in the order given.
 
     Raises:
         UsageError: one is not a number from 0 to 100, or there is none.
     """
-    strengths = parse_list(text, _strength, option, "a list of strengths from 0 to 100 such as 30,60,90")
+    strengths = parse_list(text, _strength, "--strengths", "a list of strengths from 0 to 100 such as 30,60,90")
     if not strengths:
-        raise UsageError(f"{option} is empty. Give strengths from 0 to 100 such as 30,60,90.")
+        raise UsageError("--strengths is empty. Give strengths from 0 to 100 such as 30,60,90.")
     return tuple(dict.fromkeys(strengths))
 
 
@@ -238,7 +238,7 @@ class SheetPainter:
         self, picture: Picture, done: Sequence[Draft], destination: Destination, given: Input, digest: str, model: Model
     ) -> bytes:
         from cvtool.grids import contact_sheet
-        from cvtool.images import encode_picture, note_fits
+        from cvtool.images import encode_picture
 
         rows: list[list[NDArray[np.float32] | None]] = [[None] * len(self.strengths) for _ in self.styles]
         for draft in done:
@@ -251,8 +251,7 @@ class SheetPainter:
             gap=GAP,
         )
         note = self._note(given, digest, destination, model)
-        if not note_fits(note, destination.format.value):
-            self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
+        destination.warn_without_room(note, self.console)
         return encode_picture(sheet, destination.format.value, note=note)
 
     def _note(self, given: Input, digest: str, destination: Destination, model: Model) -> str:

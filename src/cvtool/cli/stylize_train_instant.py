@@ -10,7 +10,7 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.errors import UsageError
-from cvtool.stylize.instant.options import InstantTrainOptions, PainterOptions
+from cvtool.stylize.instant.options import EMBEDDINGS, WIDTHS, InstantTrainOptions, PainterOptions
 
 NETWORK = PainterOptions()
 TRAIN = InstantTrainOptions()
@@ -42,10 +42,13 @@ def train_instant(
         typer.Option("--steps", metavar="N", min=1, show_default="as the budget allows", help="Steps of the run."),
     ] = TRAIN.steps,
     width: Annotated[
-        int, typer.Option("--width", min=8, max=512, help="Channels at half of the picture's size.")
+        int, typer.Option("--width", min=WIDTHS[0], max=WIDTHS[-1], help="Channels at half of the picture's size.")
     ] = NETWORK.width,
     embedding: Annotated[
-        int, typer.Option("--embedding", min=8, max=4096, help="Numbers that a style is boiled down to.")
+        int,
+        typer.Option(
+            "--embedding", min=EMBEDDINGS[0], max=EMBEDDINGS[-1], help="Numbers that a style is boiled down to."
+        ),
     ] = NETWORK.embedding,
     batch: Annotated[
         int, typer.Option("--batch", min=2, help="Pictures a step at first; fewer once they are larger.")

@@ -68,7 +68,7 @@ def parse_rate(text: str | None) -> Fraction | None:
     return rate
 
 
-def plan_clips(arguments: Sequence[str], *, output: str | None, inputs: Iterable[Path], json: bool) -> list[ClipOutput]:
+def plan_clips(arguments: Sequence[str], *, output: str | None, inputs: Iterable[Path]) -> list[ClipOutput]:
     """What each clip becomes.
 
     Args:
@@ -76,7 +76,6 @@ def plan_clips(arguments: Sequence[str], *, output: str | None, inputs: Iterable
         output: as given to ``--output``: for one clip a file or a folder for frames, for several a folder; None for
             the current folder. The format is the clip's own, or MP4 where that is not written (GIF for animations).
         inputs: further files that are read.
-        json: JSON lines go to stdout.
 
     Raises:
         UsageError: nothing fits the place, its suffix is unknown, or it is an input.

@@ -11,8 +11,8 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import Input, expand, paths_of, refuse_second_stdin
-from cvtool.cli.outputs import Destination, check_writable, plan_outputs, result_name
+from cvtool.cli.inputs import expand, one_file, paths_of, refuse_second_stdin
+from cvtool.cli.outputs import Destination, check_besides, plan_outputs, result_name
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.visualize_class_worker import Files, Job, Visualizing, Wish
 from cvtool.errors import UsageError
@@ -181,7 +181,7 @@ def visualize_class(
     """
     console = Console(json=json, quiet=quiet, verbose=verbose)
     wishes = _wishes(classes or [], layer, channel, neuron, direction)
-    start = None if init is None else _one_picture(init)
+    start = None if init is None else one_file(init, "--init")
     chosen = method or (Method.deepdream if layer is not None and start is not None else DEFAULTS.method)
     spectra = tuple(expand(spectrum or []))
     if spectra and chosen is not Method.maco:
@@ -269,13 +269,6 @@ def _numbers(text: str, unit: Unit) -> tuple[int, ...]:
     return shared.parse_list(text, number, f"--{unit.value}", "a channel's number, or several as in 3,5,8")
 
 
-def _one_picture(argument: str) -> Input:
-    found = expand([argument])
-    if len(found) != 1 or found[0].collected:
-        raise UsageError(f"--init takes one file, but '{argument}' stands for several.")
-    return found[0]
-
-
 def _names(words: Sequence[str] | None) -> tuple[str, ...]:
     """``a b,c`` → each once."""
     names = [name.strip() for word in words or () for name in word.split(",")]
@@ -307,9 +300,5 @@ def _check_extras(
         format_of(sheet)
     taken = {destination.path.absolute() for destination in destinations if destination.path is not None}
     for option, path in (("--animate", animate), ("--sheet", sheet)):
-        if path is None:
-            continue
-        check_writable(path, read, option)
-        if path.absolute() in taken:
-            raise UsageError(f"{option} '{path}' is already another output. Choose another name.")
-        taken.add(path.absolute())
+        if path is not None:
+            check_besides(path, read, option, taken)

@@ -235,12 +235,11 @@ class Visualizing:
             self._ready[each] = found[number * count : (number + 1) * count]
 
     def _finish_one(self, job: Job, found: Visualization, destination: Destination) -> None:
-        from cvtool.images import encode_picture, note_fits
+        from cvtool.images import encode_picture
 
         started = time.perf_counter()
         note = self._note(job, found, destination)
-        if not note_fits(note, destination.format.value):
-            self.console.warn(f"'{destination.name}' has no room for its provenance; png, webp and tiff have.")
+        destination.warn_without_room(note, self.console)
         data = encode_picture(found.pixels, destination.format.value, alpha=found.alpha, note=note)
         destination.write(data, self.console)
         self._finished.append((self._label(found, job), found.visible()))

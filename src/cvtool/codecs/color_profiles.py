@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from cvtool.codecs.rasters import Pixels, unit
+from cvtool.codecs.rasters import Pixels, to_levels, unit
 from cvtool.colorspaces import srgb_from_linear
 
 # sRGB's primaries adapted to D50, the white of ICC's connection space (columns: red, green, blue; rows: X, Y, Z).
@@ -62,7 +62,7 @@ def pixels_to_srgb(pixels: Pixels, profile: bytes | None) -> Pixels:
     except UNUSABLE:
         return colored
     if convert is None:
-        levels = np.rint((colored if space == "RGB" else pixels) * 255).astype(np.uint8)
+        levels = to_levels(colored if space == "RGB" else pixels)
         converted = picture_to_srgb(Image.fromarray(levels), profile)
         return unit(np.asarray(converted.convert("RGB")))
     source = colored if space == "RGB" else pixels

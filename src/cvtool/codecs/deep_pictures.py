@@ -16,8 +16,6 @@ from PIL import Image
 from cvtool.codecs import deep_tiff, png_chunks
 from cvtool.codecs.rasters import Raster, normalised
 
-ORIENTATION = 274
-
 
 def decode_deep(data: bytes) -> Raster | None:
     """A PNG or TIFF of more than 8 bits per sample → its pixels; None for any other file, which Pillow reads whole.
@@ -71,7 +69,7 @@ def _exif_orientation(block: bytes | None) -> int:
     try:
         exif = Image.Exif()
         exif.load(block)
-        return int(exif.get(ORIENTATION, 1))
+        return int(exif.get(deep_tiff.ORIENTATION, 1))
     except Exception:  # a broken EXIF block is no reason to refuse the picture
         return 1
 

@@ -21,7 +21,7 @@ from cvtool.codecs.color_profiles import (
     space_of,
     srgb_profile,
 )
-from cvtool.codecs.rasters import Pixels, unit
+from cvtool.codecs.rasters import Pixels, to_levels, unit
 from cvtool.colorspaces import linear_from_srgb
 
 CURVE_POINTS = 65537
@@ -71,7 +71,7 @@ def _inverse(curve: Curve) -> Curve:
 
 
 def _by_littlecms(pixels: Pixels, profile: bytes) -> Pixels:
-    levels = Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+    levels = Image.fromarray(to_levels(pixels))
     intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
     there = ImageCms.profileToProfile(levels, srgb_profile(), opened(profile), intent, outputMode="RGB", flags=flags)
     if there is None:

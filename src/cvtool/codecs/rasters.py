@@ -72,6 +72,12 @@ def unit(levels: NDArray[np.uint8]) -> Pixels:
     return values
 
 
+def to_levels(pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Values in [0, 1] (clipped) → the nearest 8-bit levels, of two as near the even one, as picture files get them."""
+    levels: NDArray[np.uint8] = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return levels
+
+
 def normalised(samples: NDArray[Any]) -> Pixels:
     """Samples of any number type → float32 in [0, 1]: integers by the largest of their type, floats clipped.
 

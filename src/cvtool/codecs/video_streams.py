@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 Encoder = tuple[str, dict[str, str]]
 """FFmpeg's name of an encoder, and its options."""
 
@@ -36,3 +39,12 @@ def add_video_stream(container: Any, encoders: Sequence[Encoder], height: int, w
     context.colorspace = context.color_primaries = context.color_trc = BT709
     context.color_range = VIDEO_RANGE
     return stream
+
+
+def video_frame(levels: NDArray[np.uint8], height: int, width: int) -> Any:
+    """RGB levels (h, w, 3) as a frame for such a stream; up to its size, the last row and column come again."""
+    import av
+
+    even = np.pad(levels, ((0, height - levels.shape[0]), (0, width - levels.shape[1]), (0, 0)), mode="edge")
+    frame: Any = av.VideoFrame.from_ndarray(even, format="rgb24")
+    return frame.reformat(format="yuv420p", src_colorspace=BT709, dst_colorspace=BT709, dst_color_range=VIDEO_RANGE)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from cvtool.charts import round_up
 from cvtool.codecs.rasters import unit
 from cvtool.fool.options import Norm
 
@@ -106,9 +107,7 @@ def steps(curve: Curve, units: float, most: float) -> list[tuple[float, float]]:
 
 def nice_step(most: float) -> float:
     """1, 2 or 5 times a power of ten, so that at most `TICKS` of them reach `most`."""
-    rough = most / TICKS
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+    return round_up(most / TICKS)
 
 
 def _draw_axes(draw: ImageDraw.ImageDraw, font: Font, axes: _Axes, step: float, label: str) -> None:

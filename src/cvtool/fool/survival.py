@@ -50,7 +50,7 @@ def _parse(word: str) -> Wear:
 
 def _resize(x: Tensor, share: float) -> Tensor:
     height, width = (max(1, round(side * share)) for side in x.shape[2:])
-    return _to_bytes(_resampled(x, height, width))
+    return on_levels(_resampled(x, height, width), 256)
 
 
 def _resampled(x: Tensor, height: int, width: int) -> Tensor:
@@ -59,14 +59,14 @@ def _resampled(x: Tensor, height: int, width: int) -> Tensor:
     return (rows @ x @ columns.T).clamp(0, 1)
 
 
-def _to_bytes(x: Tensor) -> Tensor:
-    """Rounded to 8 bits; the gradient passes."""
-    return x + ((x * 255).round() / 255 - x).detach()
+def on_levels(x: Tensor, levels: int | None) -> Tensor:
+    """Rounded to the levels of a file; the gradient passes."""
+    return x if levels is None else x + ((x * (levels - 1)).round() / (levels - 1) - x).detach()
 
 
 _RANGES = {"jpeg": (1, 95), "resize": (0.05, 4), "blur": (0.1, 20)}
 _KINDS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "jpeg": lambda x, quality: jpeg(x, round(quality)),
     "resize": _resize,
-    "blur": lambda x, sigma: _to_bytes(blurred(x, sigma)),
+    "blur": lambda x, sigma: on_levels(blurred(x, sigma), 256),
 }

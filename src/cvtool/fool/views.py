@@ -32,4 +32,4 @@ def panel(before: Pixels, after: Pixels, result: FoolResult) -> Pixels:
         f"difference x{GAIN}, L2 {result.l2:.2f}",
         f"{last.name} {last.probability:.0%}",
     ]
-    return strip([before, difference(before, after), after], labels, min(512, max(160, *before.shape[:2])))
+    return strip([before, difference(before, after), after], labels)

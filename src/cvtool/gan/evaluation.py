@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cvtool.errors import BadInputError, UsageError
+from cvtool.errors import BadInputError
 from cvtool.gan.features import FeatureModel
 from cvtool.gan.metrics import (
     balls,
@@ -19,11 +19,9 @@ from cvtool.gan.metrics import (
     neighbourhood,
     within_kernel,
 )
+from cvtool.gan.use_options import FEWEST_JUDGED
 from cvtool.progress import Progress, silent
 from cvtool.tensors import seeded
-
-_LEAST = 10
-"""Fewer pictures have no neighbourhood to speak of."""
 
 
 @dataclass(frozen=True)
@@ -59,24 +57,6 @@ class Evaluation:
     def facts(self) -> dict[str, float | int | str]:
         """As keys of a JSON object."""
         return asdict(self)
-
-
-def check_comparable(one: Evaluation, other: Evaluation) -> None:
-    """Refuse to compare what is not measured alike.
-
-    Raises:
-        UsageError: the feature models or the numbers of pictures differ.
-    """
-    if one.feature_model != other.feature_model:
-        raise UsageError(
-            f"Distances by '{one.feature_model}' and by '{other.feature_model}' cannot be compared. "
-            "Evaluate both with the same feature model."
-        )
-    if (one.samples, one.reference) != (other.samples, other.reference):
-        raise UsageError(
-            f"Distances of {one.samples} samples to {one.reference} pictures and of {other.samples} to "
-            f"{other.reference} cannot be compared. Evaluate both with the same numbers."
-        )
 
 
 class Judge:
@@ -138,6 +118,6 @@ class Judge:
         return indices.cpu().numpy(), distances.cpu().numpy()
 
     def _features(self, pictures: NDArray[np.uint8], progress: Progress) -> torch.Tensor:
-        if len(pictures) < _LEAST:
-            raise BadInputError(f"{len(pictures)} pictures are too few to be judged. Give at least {_LEAST}.")
+        if len(pictures) < FEWEST_JUDGED:
+            raise BadInputError(f"{len(pictures)} pictures are too few to be judged. Give at least {FEWEST_JUDGED}.")
         return torch.from_numpy(self.model.features(pictures, progress=progress)).to(self.model.device)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cvtool.codecs import notes
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.files import shown
 from cvtool.gan.checkpoint import Checkpoint
@@ -85,7 +86,7 @@ def export(checkpoint: Checkpoint, kind: Kind, note: str = "") -> Exported:
     """
     network = _Conditional(checkpoint.generator) if checkpoint.classes else _Plain(checkpoint.generator)
     network = network.eval().requires_grad_(False)
-    facts = {"classes": json.dumps(checkpoint.classes), "cvtool": note}
+    facts = {"classes": json.dumps(checkpoint.classes), notes.KEY: note}
     with _quiet():
         make, run = (_torchscript, _run_torchscript) if kind is Kind.torchscript else (_onnx, _run_onnx)
         names = ("z", "label")[: 1 + bool(checkpoint.classes)]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtool.ascend import Adam, follow_gradient
-from cvtool.codecs.rasters import unit
+from cvtool.codecs.rasters import to_levels, unit
+from cvtool.colorspaces import LUMA
 from cvtool.errors import UsageError
 from cvtool.gan.feeding import to_signed
 from cvtool.gan.networks import Generator
@@ -73,9 +74,8 @@ def fitted(pixels: NDArray[np.float32], size: int, channels: int) -> NDArray[np.
     if side != size:
         square = resize(square, size, size)
     if channels == 1:
-        square = (square @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]  # ITU-R BT.601, as Pillow's "L"
-    levels: NDArray[np.uint8] = np.rint(np.clip(square, 0, 1) * 255).astype(np.uint8)
-    return levels
+        square = (square @ LUMA)[..., None]
+    return to_levels(square)
 
 
 def invert(

@@ -17,12 +17,9 @@ from cvtool.gan.features import FeatureModel
 from cvtool.gan.feeding import likely_labels
 from cvtool.gan.labels import in_turn
 from cvtool.gan.sampling import Sampler, latents
-from cvtool.gan.use_options import JudgeOptions
+from cvtool.gan.use_options import FEWEST_JUDGED, JudgeOptions
 from cvtool.progress import Progress, silent
 from cvtool.tensors import seeded
-
-LEAST = 10
-"""Real pictures that a comparison makes sense with."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,5 +110,5 @@ def _others(
     """Real pictures that are not in the reference; None if there are too few."""
     if test is not None:
         rest = np.sort(np.random.default_rng(options.seed).permutation(len(test))[: options.samples])
-        return (test.pixels[rest] if len(rest) >= LEAST else None), "test"
-    return (train.pixels[rest] if len(rest) >= LEAST else None), "train"
+        return (test.pixels[rest] if len(rest) >= FEWEST_JUDGED else None), "test"
+    return (train.pixels[rest] if len(rest) >= FEWEST_JUDGED else None), "train"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cvtool.errors import UnknownNameError, UsageError
+from cvtool.models.imagenet import folded
 
 
 def label_number(text: str, classes: Sequence[str]) -> int:
@@ -14,9 +15,9 @@ def label_number(text: str, classes: Sequence[str]) -> int:
         UnknownNameError: no such class; the nearest are named.
         UsageError: several have that name.
     """
-    wanted = _folded(text)
+    wanted = folded(text)
     found = [number for number, name in enumerate(classes) if text == name] or [
-        number for number, name in enumerate(classes) if wanted == _folded(name)
+        number for number, name in enumerate(classes) if wanted == folded(name)
     ]
     if len(found) > 1:
         raise UsageError(f"'{text}' names several classes: give one of their numbers, {', '.join(map(str, found))}.")
@@ -38,7 +39,7 @@ def label_numbers(texts: Iterable[str], classes: Sequence[str]) -> tuple[int, ..
     for text in texts:
         if not classes:
             raise UsageError(f"This generator knows no classes, so not '{text}' either. Leave out --label.")
-        whole = _folded(text) in map(_folded, classes)  # a name may have a comma inside
+        whole = folded(text) in map(folded, classes)  # a name may have a comma inside
         parts = [text] if whole else text.split(",")
         found += [label_number(part.strip(), classes) for part in parts]
     return tuple(found)
@@ -47,7 +48,3 @@ def label_numbers(texts: Iterable[str], classes: Sequence[str]) -> tuple[int, ..
 def in_turn(numbers: Sequence[int], count: int) -> tuple[int, ...]:
     """`count` labels: these, from the beginning again where they end."""
     return tuple(numbers[place % len(numbers)] for place in range(count))
-
-
-def _folded(name: str) -> str:
-    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())

@@ -37,14 +37,14 @@ class Estimate:
     high: float
 
 
-def check_features(features: Tensor, least: int = 2) -> None:
+def check_features(features: Tensor) -> None:
     """Refuse what no distance can be computed from.
 
     Raises:
-        BadInputError: not a matrix, fewer than `least` rows, or numbers that are not finite.
+        BadInputError: not a matrix, fewer than two rows, or numbers that are not finite.
     """
-    if features.ndim != 2 or len(features) < least:
-        raise BadInputError(f"A distance needs features of at least {least} pictures; these are {_shape(features)}.")
+    if features.ndim != 2 or len(features) < 2:
+        raise BadInputError(f"A distance needs features of at least 2 pictures; these are {_shape(features)}.")
     if not bool(torch.isfinite(features).all()):
         raise BadInputError(
             "The features of some pictures are not finite numbers. Check the network and its precision."
@@ -171,30 +171,6 @@ def kernel_distance(reference: Tensor, samples: Tensor) -> float:
         across += float(cubic_kernel(block, reference).double().sum())
     across /= len(samples) * len(reference)
     return within_kernel(reference) + within_kernel(samples) - 2 * across
-
-
-def kernel_distance_of_subsets(
-    reference: Tensor, samples: Tensor, generator: torch.Generator, *, subsets: int = 100, size: int = 1000
-) -> tuple[float, float]:
-    """Mean and standard deviation of `kernel_distance` over random subsets, as the KID is reported in papers.
-
-    Args:
-        reference: (M, D).
-        samples: (N, D).
-        generator: on the CPU, draws the subsets.
-        subsets: how many.
-        size: rows of each; at most M and N.
-
-    Raises:
-        BadInputError: see `check_features`.
-    """
-    size = min(size, len(reference), len(samples))
-    found = []
-    for _ in range(subsets):
-        rows = [torch.randperm(len(x), generator=generator)[:size].to(x.device) for x in (reference, samples)]
-        found.append(kernel_distance(reference[rows[0]], samples[rows[1]]))
-    values = torch.tensor(found, dtype=torch.float64)
-    return float(values.mean()), float(values.std(correction=0))
 
 
 def kernel_estimate(reference: Tensor, within: float, samples: Tensor, generator: torch.Generator) -> Estimate:

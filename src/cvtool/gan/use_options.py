@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 SAMPLES = 64
 """Pictures of a grid, unless told otherwise; with classes so many more that every class has as many."""
+FEWEST_JUDGED = 10
+"""Pictures below which there is no neighbourhood to speak of, real or generated."""
 LEAST_TRUNCATION = 0.05
 """Tighter bounds would take thousands of draws for each number, to make pictures that are all the same."""
 

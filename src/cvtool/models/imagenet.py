@@ -73,7 +73,7 @@ def find_class(text: str) -> ImageNetClass:
         UnknownNameError: no such class; the nearest names are in the message.
         UsageError: the name fits several classes; they are listed.
     """
-    wanted = _fold(text)
+    wanted = folded(text)
     if wanted.isascii() and wanted.isdigit():
         if int(wanted) < len(classes()):
             return classes()[int(wanted)]
@@ -91,7 +91,7 @@ def find_class(text: str) -> ImageNetClass:
 
 def _unknown(text: str) -> UnknownNameError:
     """The error for a name that no class has; names that hold it as words say more than such that are spelled alike."""
-    wanted = _fold(text)
+    wanted = folded(text)
     names = [name for item in classes() for name in item.synonyms if _has_words(name, wanted)]
     if not names:
         return UnknownNameError("class", text, [name for item in classes() for name in item.synonyms], _HINT)
@@ -101,7 +101,7 @@ def _unknown(text: str) -> UnknownNameError:
 
 def search(text: str) -> list[ImageNetClass]:
     """Classes whose index, WordNet id or names contain `text`: exact names first, then words, then parts of words."""
-    wanted = _fold(text)
+    wanted = folded(text)
     ranked = [(_rank(item, wanted), item.index, item) for item in classes()]
     return [item for rank, _, item in sorted(ranked, key=lambda entry: entry[:2]) if rank < _NO_MATCH]
 
@@ -110,7 +110,7 @@ _NO_MATCH = 3
 
 
 def _rank(item: ImageNetClass, wanted: str) -> int:
-    names = [_fold(name) for name in item.synonyms]
+    names = [folded(name) for name in item.synonyms]
     if wanted in names or wanted in (str(item.index), item.wnid):
         return 0
     if any(_has_words(name, wanted) for name in names):
@@ -120,7 +120,7 @@ def _rank(item: ImageNetClass, wanted: str) -> int:
 
 def _has_words(name: str, wanted: str) -> bool:
     """Whether a name holds folded text as whole words."""
-    return bool(wanted) and re.search(rf"\b{re.escape(wanted)}\b", _fold(name)) is not None
+    return bool(wanted) and re.search(rf"\b{re.escape(wanted)}\b", folded(name)) is not None
 
 
 _Names = dict[str, list[ImageNetClass]]
@@ -132,13 +132,14 @@ def _by_name() -> tuple[_Names, _Names]:
     first: _Names = defaultdict(list)
     any_name: _Names = defaultdict(list)
     for item in classes():
-        first[_fold(item.name)].append(item)
-        for name in {_fold(name) for name in item.synonyms}:
+        first[folded(item.name)].append(item)
+        for name in {folded(name) for name in item.synonyms}:
             any_name[name].append(item)
     return dict(first), dict(any_name)
 
 
-def _fold(text: str) -> str:
+def folded(text: str) -> str:
+    """A name of a class without what people write in several ways: case, and blanks, ``_`` and ``-`` between words."""
     return re.sub(r"[\s_-]+", " ", text).strip().casefold()
 
 

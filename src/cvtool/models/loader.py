@@ -40,14 +40,6 @@ class Model:
         std = x.new_tensor(self.card.std).view(1, 3, 1, 1)
         return (x * self.card.scale - mean) / std
 
-    def layer_names(self) -> list[str]:
-        """Names of the layers that give maps (N, C, H, W) for a picture, in the order they run."""
-        from cvtool.hooks import feature_layers
-
-        side = self.card.input_size
-        probe = torch.zeros(1, 3, side, side, device=self.device)
-        return [layer.name for layer in feature_layers(self.module, probe)]
-
 
 def load(name: str, *, device: torch.device | str = "cpu", weights: Path | None = None) -> Model:
     """The network called `name`: one that comes with the install, a torchvision name, or ``timm:NAME``.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.colormaps import colored
+from cvtool.colorspaces import LUMA
 from cvtool.grids import strip
 
 Pixels = NDArray[np.float32]
@@ -55,7 +56,7 @@ def heatmap(map: Map, scale: Scale) -> Pixels:
 
 def overlay(pixels: Pixels, map: Map, scale: Scale) -> Pixels:
     """The heat map over the picture in grey; the colour is the stronger the larger the magnitude."""
-    grey = np.repeat((pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32))[..., None], 3, axis=2)
+    grey = np.repeat((pixels @ LUMA)[..., None], 3, axis=2)
     weight = 0.2 + 0.65 * np.abs(scale.of(map))[..., None] ** 0.7
     mixed: Pixels = (grey * (1 - weight) + heatmap(map, scale) * weight).astype(np.float32)
     return mixed
@@ -71,4 +72,4 @@ def masked(pixels: Pixels, map: Map, scale: Scale) -> Pixels:
 def panel(pixels: Pixels, map: Map, scale: Scale, labels: Sequence[str]) -> Pixels:
     """Original | map | overlay, each under its label."""
     row = [pixels, heatmap(map, scale), overlay(pixels, map, scale)]
-    return strip(row, labels, min(512, max(160, *pixels.shape[:2])))
+    return strip(row, labels)

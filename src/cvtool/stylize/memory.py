@@ -219,12 +219,10 @@ class Job:
     @property
     def padded(self) -> tuple[int, int]:
         """Height and width of what the network is given: margins on both sides, up to a multiple of them."""
-        height, width = (size + 2 * self.margin + (-size % self.margin if self.margin else 0) for size in self._size)
+        height, width = (
+            size + 2 * self.margin + (-size % self.margin if self.margin else 0) for size in (self.height, self.width)
+        )
         return height, width
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.height, self.width
 
 
 def estimate(job: Job, needs: Needs, tile: int, field: Field | None, base: float) -> int:

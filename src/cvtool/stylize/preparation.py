@@ -106,12 +106,20 @@ def prepare_colors(
     content: Pixels, styles: Sequence[Style], options: StylizeOptions
 ) -> tuple[Pixels, tuple[Style, ...]]:
     """What is really optimised when the content's colours are to be kept."""
-    if options.preserve_colors is Colors.none:
-        return content, tuple(styles)
-    pictures = recolorable(styles)
-    if options.preserve_colors is Colors.luminance:
-        return color.grey(content), tuple(color.match_luminance(style, content) for style in pictures)
-    return content, tuple(color.match_colors(style, content) for style in pictures)
+    paints = suited(styles, content, options.preserve_colors)
+    return color.grey(content) if options.preserve_colors is Colors.luminance else content, paints
+
+
+def suited(styles: Sequence[Style], content: Pixels, colors: Colors) -> tuple[Style, ...]:
+    """Styles that keep the colours of the content, where that is asked for.
+
+    Raises:
+        UsageError: a style file, whose colours cannot be changed.
+    """
+    if colors is Colors.none:
+        return tuple(styles)
+    suit = color.match_luminance if colors is Colors.luminance else color.match_colors
+    return tuple(suit(style, content) for style in recolorable(styles))
 
 
 def first_picture(

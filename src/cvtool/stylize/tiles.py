@@ -74,11 +74,6 @@ class Tile:
         )
 
     @property
-    def inner_in_outer(self) -> Slices:
-        """`inner`, counted from the corner of `outer`."""
-        return self.on_map(1)[0]
-
-    @property
     def outer_shape(self) -> tuple[int, int]:
         """Height and width of `outer`."""
         return self.rows.outer_stop - self.rows.outer_start, self.columns.outer_stop - self.columns.outer_start
@@ -142,8 +137,3 @@ def _outer_stop(least: int, size: int, stride: int) -> int:
 def outer_pixels(tiles: Iterable[Tile]) -> int:
     """Pixels that the network is given in all, halos included: what a step over the tiles costs."""
     return sum(height * width for height, width in (tile.outer_shape for tile in tiles))
-
-
-def largest_outer(tiles: Iterable[Tile]) -> int:
-    """Pixels of the largest tile with its halo: what the graph of one tile costs."""
-    return max(height * width for height, width in (tile.outer_shape for tile in tiles))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtool.errors import CvtoolError, UsageError
-from cvtool.images import fit_longer_side, resize
+from cvtool.images import fit_longer_side, over, resize
 from cvtool.models.cards import Resize
 from cvtool.models.framing import classify, takes_any_size
 from cvtool.models.loader import Model
@@ -25,14 +25,13 @@ from cvtool.visualize_class.objectives import Question, check_target
 from cvtool.visualize_class.options import Target, VisualizeOptions
 from cvtool.visualize_class.parametrizations import magnitude_of
 from cvtool.visualize_class.registry import MethodSpec, Moment, Task
-from cvtool.visualize_class.transforms import Place, view
+from cvtool.visualize_class.transforms import WHOLE, view
 
 Pixels = NDArray[np.float32]
 
 LEVELS = 255
 REPORT_EVERY = 5  # steps; reading a score makes a GPU wait
 TOGETHER = 8  # targets on a device that gains from it
-WHOLE = Place(1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -234,11 +233,7 @@ def _climb(
 
 def on_grey(pixels: Pixels, alpha: Pixels | None) -> Pixels:
     """(H, W, 3) as seen on grey where `alpha` (H, W) is below 1."""
-    if alpha is None:
-        return pixels
-    cover = alpha[..., None]
-    seen: Pixels = (pixels * cover + np.float32(0.5) * (1 - cover)).astype(np.float32)
-    return seen
+    return pixels if alpha is None else over(pixels, alpha, 0.5)
 
 
 def _saved(pictures: Tensor) -> list[tuple[Pixels, Pixels | None]]:

@@ -28,6 +28,10 @@ class Place:
     mirrored: bool = False
 
 
+WHOLE = Place(1.0, 0.0, 0.0, 0.0)
+"""The largest square in the middle."""
+
+
 def draw_place(generator: torch.Generator, *, smallest: float, largest: float, rotate: float, mirror: bool) -> Place:
     """A view of side `smallest` to `largest` (shares, even), anywhere inside, turned by up to ± `rotate` degrees."""
     size, x, y, angle, side = torch.rand(5, generator=generator, dtype=torch.float64).tolist()

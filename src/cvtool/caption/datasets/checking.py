@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from cvtool.caption.datasets.data import CaptionData, CaptionedPicture, Problem, is_text
+from cvtool.caption.datasets.data import CaptionData, CaptionedPicture, is_text
 from cvtool.caption.vocabulary import tokenize
 from cvtool.errors import BadInputError
 from cvtool.images import read_picture
+from cvtool.problems import Problem
 from cvtool.progress import Progress, Step, silent
 
 LONGEST_CAPTION = 5000

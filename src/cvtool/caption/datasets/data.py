@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cvtool.errors import BadInputError, UsageError
 from cvtool.files import shown
+from cvtool.problems import Problem
 
 if TYPE_CHECKING:
     from cvtool.caption.datasets.cs231n import Cs231nFeatures
@@ -48,22 +49,6 @@ class CaptionedPicture:
     path: Path | None
     captions: tuple[str, ...]
     split: str
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a picture, or a line of a file, cannot be used.
-
-    Attributes:
-        name: of the picture in its data set; of a file and line where no picture could be told.
-        what: the rest of the sentence, e.g. ``"has no captions"``.
-    """
-
-    name: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"'{shown(self.name)}' {shown(self.what)}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from cvtool.fool.norms import per_picture
 from cvtool.fool.options import Norm
 from cvtool.fool.problem import Look, Problem, Spot
 from cvtool.fool.registry import Kind, attack
+from cvtool.fool.survival import on_levels
 from cvtool.tensors import seeded
 
 FIRST_STEP, LAST_STEP = 0.1, 0.01
@@ -135,11 +136,6 @@ def put(stickers: Tensor, x: Tensor, placement: Placement) -> Tensor:
     solid = torch.cat([stickers, torch.ones_like(stickers[:, :1])], 1)
     seen = F.grid_sample(solid, grid, align_corners=False)
     return x * (1 - seen[:, 3:]) + seen[:, :3]
-
-
-def on_levels(x: Tensor, levels: int | None) -> Tensor:
-    """Rounded to the levels of a file; the gradient passes."""
-    return x if levels is None else x + ((x * (levels - 1)).round() / (levels - 1) - x).detach()
 
 
 def seen_part(look: Look, x: Tensor) -> tuple[int, int, int, int]:

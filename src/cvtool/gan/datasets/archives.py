@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError
-from cvtool.files import opened_input, shown
-from cvtool.gan.datasets.data import Item, Problem, Source
+from cvtool.files import in_few_words, opened_input, shown
+from cvtool.gan.datasets.data import Item, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
 from cvtool.gan.picture_options import Conditional
+from cvtool.problems import Problem
 from cvtool.tars import BROKEN, LARGEST_MEMBER, has_end, read_limited, regular_members
 
 _ENCRYPTED = 0x1  # flag of a member of a zip
@@ -136,14 +137,10 @@ def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes | Proble
         with archive.open(info) as file:
             return _limited(file, info.filename)
     except _BROKEN as error:
-        return Problem(info.filename, f"is broken in the archive: {_in_few_words(error)}")
+        return Problem(info.filename, f"is broken in the archive: {in_few_words(error)}")
 
 
 def _limited(file: IO[bytes] | None, name: str) -> bytes | Problem:
     """All bytes of a member, or what is wrong with it."""
     data = read_limited(file)
     return data if data is not None else Problem(name, f"is larger than {LARGEST_MEMBER >> 20} MiB")
-
-
-def _in_few_words(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from cvtool.errors import CvtoolError
 from cvtool.files import write_atomically
-from cvtool.gan.datasets.data import Pictures, Problem
+from cvtool.gan.datasets.data import Pictures
+from cvtool.problems import Problem
 
 FORMAT = 1
 """Raised whenever the same files and options give other pixels."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cvtool.errors import BadInputError, UsageError
 from cvtool.files import shown
 from cvtool.gan.picture_options import Conditional
+from cvtool.problems import Problem
 
 SPLITS = ("train", "test")
 
@@ -21,34 +22,6 @@ LARGEST_DATA = 64 << 30
 """Bytes of pictures that a file may claim to hold, uncompressed."""
 
 _BLOCK = 1 << 24  # bytes hashed at a time
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a picture cannot be used.
-
-    Attributes:
-        name: of the picture in its data set.
-        what: the rest of the sentence, e.g. ``"is truncated or broken: …"``.
-    """
-
-    name: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"'{shown(self.name)}' {shown(self.what)}"
-
-
-class BadPicturesError(BadInputError):
-    """Some pictures cannot be used.
-
-    Attributes:
-        problems: all of them.
-    """
-
-    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__(message)
 
 
 @dataclass(frozen=True, eq=False)

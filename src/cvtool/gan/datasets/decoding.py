@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from cvtool.codecs.quiet import no_warnings
 from cvtool.errors import BadInputError
 from cvtool.files import shown
-from cvtool.gan.datasets.data import BadPicturesError, Item, Problem, Source
+from cvtool.gan.datasets.data import Item, Source
 from cvtool.gan.datasets.framing import Pixels, frame, is_grey, size_for, to_grey
 from cvtool.gan.picture_options import USUAL_SIZE, Color, Fit, PictureOptions
 from cvtool.images import decode_picture, flatten
+from cvtool.problems import BadPicturesError, Problem
 from cvtool.progress import Progress, Step
 
 STAGE = "decoding"

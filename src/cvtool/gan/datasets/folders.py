@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError
 from cvtool.files import read_input, shown
-from cvtool.gan.datasets.data import Item, Problem, Source
+from cvtool.gan.datasets.data import Item, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
 from cvtool.gan.picture_options import Conditional
+from cvtool.problems import Problem
 
 
 class FolderOrigin:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtool.codecs.rasters import to_levels
+from cvtool.colorspaces import LUMA
 from cvtool.gan.picture_options import SIZES, USUAL_SIZE, Fit
 from cvtool.images import fit_longer_side, resize
 
 Pixels = NDArray[np.uint8] | NDArray[np.float32]
 
 _GAP = 4
-
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Grey from sRGB as in Rec. ITU-R BT.601, which Pillow and the usual data sets use."""
 
 
 def size_for(height: int, width: int, fit: Fit) -> int:
@@ -90,8 +89,7 @@ def _exact(pixels: Pixels) -> NDArray[np.float32]:
 def _levels(pixels: Pixels) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint8:
         return pixels.astype(np.uint8, copy=False)
-    levels: NDArray[np.uint8] = np.rint(pixels * np.float32(255)).astype(np.uint8)
-    return levels
+    return to_levels(_exact(pixels))
 
 
 def _border_color(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError
 from cvtool.files import shown
 from cvtool.gan.datasets.archives import FileOrigin
-from cvtool.gan.datasets.data import LARGEST_DATA, Item, Problem, Source, no_split
+from cvtool.gan.datasets.data import LARGEST_DATA, Item, Source, no_split
 from cvtool.gan.picture_options import Conditional
 from cvtool.hdf5 import opened, own_dataset
+from cvtool.problems import Problem
 
 if TYPE_CHECKING:
     import h5py
@@ -99,8 +101,7 @@ def _levels(block: NDArray[Any], whole: NDArray[np.bool_], path: Path, name: str
         raise BadInputError(
             f"'{shown(path)}#{shown(name)}' holds values from {low:.4g} to {high:.4g}. Scale them to 0 … 1 or to uint8."
         )
-    levels: NDArray[np.uint8] = np.rint(np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
-    return levels
+    return to_levels(values)
 
 
 def _axes(pixels: h5py.Dataset, path: Path, name: str) -> tuple[int, ...]:

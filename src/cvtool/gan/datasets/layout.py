@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError
 from cvtool.files import PICTURE_SUFFIXES, shown
-from cvtool.gan.datasets.data import Problem, no_split
+from cvtool.gan.datasets.data import no_split
 from cvtool.gan.picture_options import Conditional
+from cvtool.problems import Problem
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing", "val", "valid", "validation", "dev", "eval")

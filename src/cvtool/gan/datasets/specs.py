@@ -16,12 +16,13 @@ from cvtool.files import opened_input, shown
 from cvtool.gan.datasets import fashion
 from cvtool.gan.datasets.archives import TarOrigin, ZipOrigin
 from cvtool.gan.datasets.cache import Cache, default_cache
-from cvtool.gan.datasets.data import SPLITS, BadPicturesError, Origin, Pictures, Problem
+from cvtool.gan.datasets.data import SPLITS, Origin, Pictures
 from cvtool.gan.datasets.decoding import decode
 from cvtool.gan.datasets.folders import FolderOrigin
 from cvtool.gan.datasets.hdf5 import Hdf5Origin
 from cvtool.gan.datasets.idx import IdxOrigin, picture_files
 from cvtool.gan.picture_options import LARGEST, SMALLEST, Conditional, PictureOptions
+from cvtool.problems import BadPicturesError, Problem
 from cvtool.progress import Progress, silent
 
 __all__ = ["KINDS", "default_cache", "read_pictures"]

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cvtool.errors import BadInputError, WeightsUnavailableError
+from cvtool.files import sha256_of
 from cvtool.models.cards import ModelCard
 from cvtool.models.packages import weights_path
-from cvtool.models.sources.local_file import StateDict, fill, read_state_dict, sha256_of
+from cvtool.models.sources.local_file import StateDict, fill, read_state_dict
 from cvtool.models.sources.networks import EfficientNetLite, vgg19_features
 
 

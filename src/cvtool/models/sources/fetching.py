@@ -15,7 +15,8 @@ from urllib.request import Request, urlopen
 import torch
 
 from cvtool.errors import BadInputError, WeightsUnavailableError
-from cvtool.models.sources.local_file import first_line, sha256_of
+from cvtool.files import sha256_of
+from cvtool.models.sources.local_file import first_line
 
 _TIMEOUT = 8.0  # seconds until a silent network counts as absent
 

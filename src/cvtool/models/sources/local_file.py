@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import re
@@ -138,12 +137,3 @@ def mismatch(module: nn.Module, tensors: Mapping[str, Tensor], origin: Path, nam
     shown = "; ".join(found[:_SHOWN])
     more = f"; … ({len(found)} differences)" if len(found) > _SHOWN else ""
     return BadInputError(f"'{origin}' does not fit '{name}': {shown}{more}. Give weights of this network.")
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

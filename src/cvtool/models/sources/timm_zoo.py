@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 
 from cvtool.errors import UnknownNameError, WeightsUnavailableError
+from cvtool.files import sha256_of
 from cvtool.models.cards import ModelCard
 from cvtool.models.sources.fetching import from_huggingface, from_url, hub_file, in_huggingface_cache
-from cvtool.models.sources.local_file import StateDict, differences, fill, mismatch, read_state_dict, sha256_of
+from cvtool.models.sources.local_file import StateDict, differences, fill, mismatch, read_state_dict
 
 PREFIX = "timm:"
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from cvtool.files import sha256_of
 from cvtool.models.cards import ModelCard
 from cvtool.models.sources.fetching import from_url, hub_file
-from cvtool.models.sources.local_file import fill, read_state_dict, sha256_of
+from cvtool.models.sources.local_file import fill, read_state_dict
 
 
 @cache

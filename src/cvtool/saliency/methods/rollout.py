@@ -26,7 +26,7 @@ from cvtool.saliency.registry import Needs, saliency_method
 def attention_rollout(question: Question) -> Tensor:
     """The product of all attention matrices, half of each the identity for the residual path. Knows no class."""
     x = question.model.normalize(question.x)
-    tokens = [layer for layer in spatial_layers(question.model.module, x[:1]) if layer.height * layer.width > 1]
+    tokens = spatial_layers(question.model.module, x[:1])
     with attentions() as found:
         question.scores(question.x)
     name = question.model.card.name

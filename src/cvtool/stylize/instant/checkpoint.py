@@ -14,12 +14,11 @@ from cvtool.errors import BadInputError, CvtoolError
 from cvtool.files import read_input
 from cvtool.models.cards import CARDS
 from cvtool.stylize.instant.network import Painter
-from cvtool.stylize.instant.options import BUNDLED, PainterOptions
+from cvtool.stylize.instant.options import BUNDLED, EMBEDDINGS, WIDTHS, PainterOptions
 from cvtool.stylize.instant.statistics import ENCODER
 from cvtool.tensor_files import decode_tensors, write_tensors
 
 _KEY = "painter"
-_WIDTHS, _EMBEDDINGS = range(8, 513), range(8, 4097)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +99,7 @@ def bundled_painter() -> Path:
 
 def _check(options: PainterOptions, encoder: str) -> None:
     """What the header says could fill the memory before the weights are looked at."""
-    if options.width not in _WIDTHS or options.embedding not in _EMBEDDINGS:
+    if options.width not in WIDTHS or options.embedding not in EMBEDDINGS:
         raise BadInputError("it describes a painter that cannot be. Get it again.")
     if encoder != CARDS[ENCODER].sha256:
         raise BadInputError(f"it was trained on other weights of {ENCODER} than this install has. Train it again.")

@@ -12,10 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.files import PICTURE_SUFFIXES, read_lines, shown
 from cvtool.flickr8k import SPLIT_FILE, picture_folder, text_file
 from cvtool.images import fit_longer_side, flatten, read_picture, resize
+from cvtool.problems import BadPicturesError
 from cvtool.progress import Progress, Step, silent
 from cvtool.stylize.color import grey
 
@@ -38,14 +40,6 @@ class Problem:
 
     def __str__(self) -> str:
         return self.reason
-
-
-class BadPicturesError(BadInputError):
-    """Some pictures cannot be used; `problems` says which."""
-
-    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems)
 
 
 @dataclass(frozen=True)
@@ -103,7 +97,6 @@ def read_shelf(
     fewest: int,
     skip_bad: bool = False,
     progress: Progress = silent,
-    stage: str = "checking pictures",
 ) -> Shelf:
     """Check every picture of some folders, and put a part of them aside, chosen by their names.
 
@@ -120,7 +113,7 @@ def read_shelf(
         else:
             good.append(path)
             digest.update(f"{path.name} {path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
-        progress(Step(stage, done, len(files), {}))
+        progress(Step("checking pictures", done, len(files), {}))
     if problems and not skip_bad:
         count = f"{len(problems)} of {len(files)} pictures"
         raise BadPicturesError(f"{count} cannot be used. Repair them, or go on without them: --skip-bad.", problems)
@@ -199,7 +192,7 @@ def _reduced(path: Path) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     if max(height, width) > LARGEST_STYLE:
         pixels = resize(pixels, *fit_longer_side(height, width, LARGEST_STYLE))
-    return np.rint(255 * np.clip(pixels, 0, 1)).astype(np.uint8)
+    return to_levels(pixels)
 
 
 def _part(pixels: Pixels, size: int, chance: np.random.Generator, smallest: float) -> Pixels:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 WEAKEST = 30.0
 """The faintest strength a painter learns. Below, its picture fades into the content, which strength 0 gives back."""
 
+WIDTHS, EMBEDDINGS = range(8, 513), range(8, 4097)
+"""What `PainterOptions` may hold."""
+
 BUNDLED = "painter.safetensors"
 """The painter that comes with the install; a file among the bundled assets."""
 

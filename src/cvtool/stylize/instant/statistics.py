@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -69,19 +69,6 @@ def raw_moments(maps: Tensor) -> Moments:
 def statistics(maps: Maps) -> dict[str, Moments]:
     """Raw moments of every layer and of the colours."""
     return {name: raw_moments(each) for name, each in maps.items()}
-
-
-def mixed(several: Sequence[Statistics], weights: Sequence[float]) -> dict[str, Moments]:
-    """Statistics blended linearly, as raw moments allow; the weights should sum to 1."""
-    return {
-        name: Moments(
-            *(
-                torch.stack([w * each[name][part] for each, w in zip(several, weights, strict=True)]).sum(0)
-                for part in (0, 1)
-            )
-        )
-        for name in several[0]
-    }
 
 
 def transported(maps: Tensor, own: Moments, wanted: Moments) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.codecs.rasters import to_levels
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.models.loader import Model
 from cvtool.progress import Progress, Step, Stop, never, silent
@@ -280,7 +281,7 @@ class Trainer:
         best = loss < position.best
         position.best = min(position.best, loss)
         position.sums, position.reports = {}, 0
-        grid = np.stack([np.rint(255 * each.permute(0, 2, 3, 1).numpy()).astype(np.uint8) for each in tiles])
+        grid = np.stack([to_levels(each.permute(0, 2, 3, 1).numpy()) for each in tiles])
         pace = position.step_seconds / max(1, position.step)
         return Check(position.step, facts, self.size_at(position.step)[1] / pace, position.seconds, best, grid)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtool.codecs.rasters import to_levels
+
 Pixels = NDArray[np.float32]
 Flow = NDArray[np.float32]
 
@@ -114,8 +116,7 @@ def _search_size(height: int, width: int) -> tuple[int, int]:
 def _grey(frame: Pixels, height: int, width: int) -> NDArray[np.uint8]:
     import cv2
 
-    levels = np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8)
-    grey = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(to_levels(frame), cv2.COLOR_RGB2GRAY)
     if grey.shape != (height, width):
         grey = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(grey)

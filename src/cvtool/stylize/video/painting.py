@@ -19,11 +19,11 @@ from cvtool.stylize import color
 from cvtool.stylize.memory import LARGEST_TILE, WHOLE
 from cvtool.stylize.objective import Anchor
 from cvtool.stylize.options import Colors, StylizeOptions
-from cvtool.stylize.preparation import FADE_BELOW, recolored
+from cvtool.stylize.preparation import FADE_BELOW, recolored, suited
 from cvtool.stylize.pyramid import output_size, plan_scales
 from cvtool.stylize.recipes import RECIPES
 from cvtool.stylize.service import StylizeResult, resolve, stylize
-from cvtool.stylize.styles import Style, StyleBook, recolorable
+from cvtool.stylize.styles import Style, StyleBook
 from cvtool.stylize.video.flow import Motion, flicker, followed, motion, warp
 from cvtool.stylize.video.options import VideoOptions
 from cvtool.stylize.video.shots import Shot
@@ -119,7 +119,7 @@ class _ShotPainter:
         """Take the next content of the shot, whether its frame is to be painted or is there already."""
         if self.content is None or self.age is None:
             # Once and for all: styles that are recoloured for each frame would flicker.
-            self.styles = _suited(self.job.styles, content, self.keep)
+            self.styles = suited(self.job.styles, content, self.keep)
             self.age = np.full(content.shape[:2], SETTLED, np.float32)
         else:
             self.moved = motion(self.content, content)
@@ -176,14 +176,6 @@ class _ShotPainter:
         tile = (LARGEST_TILE if longer > WHOLE else 0) if options.tile is None else options.tile
         options = replace(options, size=longer, tile=tile)
         return stylize(canvas, self.styles, self.model, options, book=self.book, stop=self.stop, **more)
-
-
-def _suited(styles: tuple[Style, ...], content: Pixels, colors: Colors) -> tuple[Style, ...]:
-    """Styles that keep the colours of the content, where that is asked for; as `service.stylize` does for a picture."""
-    if colors is Colors.none:
-        return styles
-    suit = color.match_luminance if colors is Colors.luminance else color.match_colors
-    return tuple(suit(style, content) for style in recolorable(styles))
 
 
 def _rounded(pixels: Pixels) -> Pixels:

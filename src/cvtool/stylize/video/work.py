@@ -36,7 +36,7 @@ class WorkFolder:
     path: Path
 
     @classmethod
-    def open(cls, path: Path, job: Mapping[str, Any], remedy: str = "") -> WorkFolder:
+    def open(cls, path: Path, job: Mapping[str, Any]) -> WorkFolder:
         """The folder for `job` (JSON values), made if it is not there.
 
         Raises:
@@ -46,7 +46,7 @@ class WorkFolder:
         folder = cls(path)
         wanted = json.loads(json.dumps(job))
         if path.exists():
-            folder._check(wanted, remedy or f"Remove '{shown(path)}' to begin anew.")
+            folder._check(wanted)
             return folder
         try:
             path.mkdir(parents=True)
@@ -55,8 +55,9 @@ class WorkFolder:
         write_atomically(path / MANIFEST, (json.dumps(wanted, indent=1) + "\n").encode())
         return folder
 
-    def _check(self, wanted: Mapping[str, Any], remedy: str) -> None:
+    def _check(self, wanted: Mapping[str, Any]) -> None:
         where = f"'{shown(self.path)}'"
+        remedy = f"Remove {where} to begin anew."
         manifest = self.path / MANIFEST
         try:
             if not manifest.exists() and self.path.is_dir() and self._is_empty():

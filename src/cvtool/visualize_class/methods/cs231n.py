@@ -12,13 +12,12 @@ from cvtool.ascend import follow_gradient
 from cvtool.tensors import blurred, seeded
 from cvtool.visualize_class.parametrizations import Canvas
 from cvtool.visualize_class.registry import Moment, Task, visualization
-from cvtool.visualize_class.transforms import Place, shift_of, shifted, view
+from cvtool.visualize_class.transforms import WHOLE, shift_of, shifted, view
 
 RATE, L2 = 25.0, 1e-3
 JITTER = 16  # pixels
 BLUR, BLUR_EVERY = 0.5, 10  # pixels, steps
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-WHOLE = Place(1.0, 0.0, 0.0, 0.0)
 
 
 @visualization(
