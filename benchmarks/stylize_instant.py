@@ -96,7 +96,7 @@ def judged(result: Pixels, content: Pixels, style: Pixels, judges: dict[str, Jud
 
 
 def peer_picture(content: Pixels, style: Pixels) -> tuple[Pixels, float]:
-    """The peer's picture and the seconds of its process without those of starting Python."""
+    """The peer's picture and the seconds of its process, from start to exit."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name for name in ("content.png", "style.png", "out.png")]
         for path, pixels in zip(paths, (content, style), strict=False):
