@@ -12,7 +12,7 @@ from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.outputs import place_of, refuse_input
 from cvtool.errors import UsageError
-from cvtool.gan.options import Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions
+from cvtool.gan.options import CHECKS, Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions
 from cvtool.gan.picture_options import PictureOptions
 
 GAME = ("loss", "rate_d", "critic_steps", "penalty", "weight", "lazy", "smoothing", "instance_noise", "augment")
@@ -58,7 +58,10 @@ def train(
     budget: Annotated[
         str | None,
         typer.Option(
-            "--budget", metavar="TIME", show_default="10m", help="Time for the run, e.g. 5m; it plans the steps."
+            "--budget",
+            metavar="TIME",
+            show_default=f"{TRAIN.budget / 60:g}m",
+            help="Time for the run, e.g. 5m; it plans the steps.",
         ),
     ] = None,
     steps: Annotated[
@@ -117,7 +120,7 @@ def train(
             "--every",
             metavar="N",
             min=1,
-            show_default="ten checks a run at most",
+            show_default=f"{CHECKS} checks a run at most",
             help="Steps from one check to the next.",
         ),
     ] = TRAIN.every,

@@ -10,7 +10,7 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.errors import UsageError
-from cvtool.stylize.instant.options import EMBEDDINGS, WIDTHS, InstantTrainOptions, PainterOptions
+from cvtool.stylize.instant.options import CHECKS, EMBEDDINGS, WIDTHS, InstantTrainOptions, PainterOptions
 
 NETWORK = PainterOptions()
 TRAIN = InstantTrainOptions()
@@ -34,7 +34,10 @@ def train_instant(
     budget: Annotated[
         str | None,
         typer.Option(
-            "--budget", metavar="TIME", show_default="60m", help="Time for the run, e.g. 30m; it plans the steps."
+            "--budget",
+            metavar="TIME",
+            show_default=f"{TRAIN.budget / 60:g}m",
+            help="Time for the run, e.g. 30m; it plans the steps.",
         ),
     ] = None,
     steps: Annotated[
@@ -65,7 +68,7 @@ def train_instant(
     ] = TRAIN.held_out,
     every: Annotated[
         int | None,
-        typer.Option("--every", metavar="N", min=1, show_default="24 times a run", help="Steps between checks."),
+        typer.Option("--every", metavar="N", min=1, show_default=f"{CHECKS} times a run", help="Steps between checks."),
     ] = TRAIN.every,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="Pairs that a check paints, in sixes.")

@@ -27,6 +27,10 @@ class PainterOptions:
     embedding: int = 128
 
 
+CHECKS = 24
+"""Checks of a run, unless `InstantTrainOptions.every` says otherwise."""
+
+
 @dataclass(frozen=True)
 class InstantTrainOptions:
     """How a painter is trained.

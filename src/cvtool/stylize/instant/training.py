@@ -21,7 +21,7 @@ from cvtool.progress import Progress, Step, Stop, never, silent
 from cvtool.stylize.instant.data import Shelf, Views, batch
 from cvtool.stylize.instant.loss import painting_loss
 from cvtool.stylize.instant.network import Painter
-from cvtool.stylize.instant.options import WEAKEST, InstantTrainOptions, PainterOptions
+from cvtool.stylize.instant.options import CHECKS, WEAKEST, InstantTrainOptions, PainterOptions
 from cvtool.stylize.instant.painting import painted
 from cvtool.stylize.instant.statistics import Encoder, statistics
 from cvtool.tensors import autocast, training_precision
@@ -30,8 +30,8 @@ PHASES = ((0.0, 128), (0.6, 192), (0.9, 256))
 """Share of the run from which on the pictures have so many pixels a side. Batches shrink as pictures grow."""
 PROBE, PROBING = 12, 0.1
 """Steps, or share of a budget, after which the budget becomes a number of steps."""
-CHECKS, FEWEST_STEPS = 24, 25
-"""Checks of a run, and the least steps between two of them."""
+FEWEST_STEPS = 25
+"""Between two checks, at least."""
 WARM_UP = 100
 """Steps in which the rate rises; a tenth of the run where that is fewer."""
 LONGEST_GRADIENT = 1.0
