@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet
-.PHONY: help demo setup test mutants lint docs reference constraints wheel bench tables clean
+.PHONY: help demo setup test coverage mutants lint docs reference constraints wheel bench tables clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -22,6 +22,9 @@ test: $(BIN)/python ## the whole suite
 
 mutants: $(BIN)/python ## faults in losses, metrics and attacks: how many the suite notices; hours
 	$(PIP) '.[mutants]' && $(BIN)/python tests/mutants.py build/mutants $(ARGS)
+
+coverage: $(BIN)/python ## lines and branches that the suite runs: nine tenths at least
+	$(PIP) '.[coverage]' && $(BIN)/coverage run -m pytest; $(BIN)/coverage combine -q && $(BIN)/coverage report
 
 lint: $(BIN)/python ## format, lint and types
 	$(PIP) '.[dev]' && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

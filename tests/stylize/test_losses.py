@@ -111,6 +111,16 @@ def test_self_similarity_has_bounded_size():
     assert losses.self_similarity(torch.rand(1, 3, 100, 300)).shape[0] <= losses.MAX_POSITIONS
 
 
+@pytest.mark.parametrize("cell", [2, 3])
+def test_self_similarity_of_large_maps_is_that_of_the_means_of_cells(cell):
+    """As many cells as are allowed: 20 × 20, and 10 × 40, each the mean of `cell` × `cell` positions."""
+    for height, width in ((20, 20), (10, 40)):
+        feature = RNG.normal(size=(4, cell * height, cell * width))
+        means = feature.reshape(4, height, cell, width, cell).mean((2, 4))
+        found = losses.self_similarity(double(feature)).detach()
+        np.testing.assert_allclose(found, reference.self_similarity(means), rtol=1e-4, atol=1e-6)
+
+
 def test_similarity_ignores_colour_and_sees_structure():
     """Scaling features changes nothing; moving them does."""
     feature = torch.rand(1, 8, 6, 6, generator=torch.Generator().manual_seed(0))
