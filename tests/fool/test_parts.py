@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
+from cvtool.fool.attacks.signs import random_start
 from cvtool.fool.goal import Goal
 from cvtool.fool.jpeg import jpeg, soft_jpeg
 from cvtool.fool.norms import dual_length, length, project, steepest
@@ -61,6 +63,13 @@ def test_the_steepest_step_reaches_the_dual_length(norm):
     step = steepest(gradient, norm)
     torch.testing.assert_close(length(step, norm), torch.ones(4))
     torch.testing.assert_close((step * gradient).flatten(1).sum(1), dual_length(gradient, norm))
+
+
+def test_a_random_start_in_linf_is_anywhere_in_the_cube():
+    problem = SimpleNamespace(norm=Norm.linf, x=torch.full((2, 3, 40, 40), 0.5), eps=0.1, box=lambda x: x.clamp(0, 1))
+    change = random_start(problem, torch.Generator().manual_seed(0)) - problem.x
+    assert float(change.abs().max()) <= 0.1 + 1e-6
+    assert (float(change.mean()), float(change.std())) == pytest.approx((0, 0.1 / math.sqrt(3)), abs=2e-3)
 
 
 def test_a_step_in_l1_is_of_length_one_and_few_values():
