@@ -14,6 +14,7 @@ from PIL import Image
 from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.attacks.signs import random_start
+from cvtool.fool.attacks.universal import _on_levels
 from cvtool.fool.goal import Goal
 from cvtool.fool.jpeg import jpeg, soft_jpeg
 from cvtool.fool.norms import dual_length, length, project, steepest
@@ -70,6 +71,12 @@ def test_a_random_start_in_linf_is_anywhere_in_the_cube():
     change = random_start(problem, torch.Generator().manual_seed(0)) - problem.x
     assert float(change.abs().max()) <= 0.1 + 1e-6
     assert (float(change.mean()), float(change.std())) == pytest.approx((0, 0.1 / math.sqrt(3)), abs=2e-3)
+
+
+def test_a_change_for_all_pictures_is_whole_levels_and_no_longer():
+    levels = torch.tensor([-8.0, -7.6, -0.4, 0.0, 0.9, 3.0, 7.999])
+    torch.testing.assert_close(255 * _on_levels(levels / 255, 256), torch.tensor([-8.0, -7, 0, 0, 0, 3, 7]))
+    assert torch.equal(_on_levels(levels / 255, None), levels / 255)
 
 
 def test_a_step_in_l1_is_of_length_one_and_few_values():
