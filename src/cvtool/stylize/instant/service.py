@@ -120,8 +120,7 @@ class InstantPainter:
         device = self.model.device
         content = _filled(to_tensor(canvas, device))
         batched: Statistics = {
-            name: Moments(*(part[None].to(device) for part in each))
-            for name, each in zip(LOOKED_AT, style.maps, strict=True)
+            name: Moments(*(part[None] for part in each)) for name, each in zip(LOOKED_AT, style.maps, strict=True)
         }
         at = torch.tensor([strength], device=device)
         whole = max(content.shape[2:]) <= TILED_ABOVE
@@ -134,14 +133,14 @@ class InstantPainter:
         height, width = canvas.shape[:2]
         picture = picture[..., :height, :width]
         if style.grain:
-            wanted = [Moments(*(part.to(device) for part in each)) for each in style.grain]
-            picture = grained(picture.clamp(0, 1), wanted, min(1.0, strength / RECOLORED_AT))
+            picture = grained(picture.clamp(0, 1), style.grain, min(1.0, strength / RECOLORED_AT))
         return to_pixels(picture)
 
     def _look(self, style: Style, longer: int, content: Pixels, options: StylizeOptions) -> _Look:
         """One style at one size."""
         if isinstance(style, StyleFile):
-            return _Look(_of_file(style, self.model, longer), style.grain_at(longer))
+            kept = _of_file(style, self.model, longer), style.grain_at(longer)
+            return _Look(*([Moments(*(part.to(self.model.device) for part in each)) for each in some] for some in kept))
         if options.preserve_colors is not Colors.none:  # another style for each content
             return self._measured(style, longer, content, options)
         key = id(style), longer
