@@ -24,7 +24,7 @@ mutants: $(BIN)/python ## faults in losses, metrics and attacks: how many the su
 	$(PIP) '.[mutants]' && $(BIN)/python tests/mutants.py build/mutants $(ARGS)
 
 coverage: $(BIN)/python ## lines and branches that the suite runs: nine tenths at least
-	$(PIP) '.[coverage]' && $(BIN)/coverage run -m pytest; $(BIN)/coverage combine -q && $(BIN)/coverage report
+	$(PIP) '.[coverage]' && $(BIN)/coverage run -m pytest && $(BIN)/coverage combine -q && $(BIN)/coverage report
 
 lint: $(BIN)/python ## format, lint and types
 	$(PIP) '.[dev]' && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -213,9 +213,15 @@ def test_the_instant_picture_saves_the_small_scales(model):
 
 
 def test_the_instant_picture_is_what_it_begins_with(model):
-    from cvtool.stylize.instant.service import load_painter
+    from cvtool.stylize.instant.service import load_painter, painter_on
 
-    begun = stylize(CONTENT, [STYLE], model, StylizeOptions(size=64, init=Init.instant, steps=(0,))).pixels
+    painter_on.cache_clear()
+    begun, again = (
+        stylize(CONTENT, [STYLE], model, StylizeOptions(size=64, init=Init.instant, steps=(0,))).pixels
+        for _ in range(2)
+    )
+    assert painter_on.cache_info().misses == 1, "the painter is loaded once for all contents"
+    np.testing.assert_array_equal(again, begun)
     np.testing.assert_allclose(begun, load_painter().paint(CONTENT, [STYLE], StylizeOptions(size=64)).pixels, atol=1e-4)
 
 

@@ -137,9 +137,9 @@ def stylize(
         return StylizeResult(final, options, nothing, 0.0, 0.0, 0.0, "steps", seconds)
 
     if guessed:
-        from cvtool.stylize.instant.service import load_painter
+        from cvtool.stylize.instant.service import painter_on
 
-        init = load_painter(device=model.device).paint(content, styles, options).pixels
+        init = painter_on(model.device).paint(content, styles, options).pixels
     canvas, paints = prepare_colors(final, styles, options)
     forecast = None
     if options.tile is None or options.max_memory is not None or foretold is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,6 +171,12 @@ def load_painter(path: Path | None = None, device: torch.device | str = "cpu") -
     """
     checkpoint = read_checkpoint(bundled_painter() if path is None else path)
     return InstantPainter(checkpoint.painter, load(ENCODER, device=device))
+
+
+@lru_cache(maxsize=1)
+def painter_on(device: torch.device) -> InstantPainter:
+    """The bundled painter, loaded once for all contents that begin with its picture."""
+    return load_painter(device=device)
 
 
 def _of_file(style: StyleFile, model: Model, longer: int) -> list[Moments]:
