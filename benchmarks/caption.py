@@ -83,7 +83,7 @@ def random_corpus() -> Any:
     return Corpus(Features(), tuple(range(PICTURES)), captions, ((("a",),),) * PICTURES, names)
 
 
-def ours(corpus: Any, attention: bool, precision: str) -> Callable[[], int]:
+def ours(corpus: Any, attention: bool, precision: str, device: str = "cpu") -> Callable[[], int]:
     """One step of this project's trainer."""
     from cvtool.caption.decoder import Captioner
     from cvtool.caption.options import ModelOptions, TrainOptions
@@ -93,7 +93,7 @@ def ours(corpus: Any, attention: bool, precision: str) -> Callable[[], int]:
     options = ModelOptions(attention=attention, layers=1, hidden=512, embedding=512, tie=False)
     words = Vocabulary((*SPECIALS, *(f"w{number}" for number in range(WORDS - len(SPECIALS)))))
     train = TrainOptions(batch=PICTURES, precision=precision)
-    trainer = Trainer(Captioner(options, WORDS, CHANNELS).train(), corpus, corpus, words, train)
+    trainer = Trainer(Captioner(options, WORDS, CHANNELS).to(device).train(), corpus, corpus, words, train)
 
     def step() -> int:
         facts = trainer._learn(list(range(PICTURES)), 1, critical=False)
@@ -102,7 +102,7 @@ def ours(corpus: Any, attention: bool, precision: str) -> Callable[[], int]:
     return step
 
 
-def tutorial(corpus: Any, attention: bool) -> Callable[[], int]:
+def tutorial(corpus: Any, attention: bool, device: str = "cpu") -> Callable[[], int]:
     """The tutorials' way: one caption a row with its own copy of the features, LSTMCell word by word, scores at once.
 
     As in sgrvinod's "a PyTorch Tutorial to Image Captioning" (rows sorted by length, finished ones dropped); without
@@ -133,7 +133,7 @@ def tutorial(corpus: Any, attention: bool) -> Callable[[], int]:
             h = self.start(features.mean(1))
             c = torch.zeros_like(h)
             vectors = self.embedding(words)
-            found = torch.zeros(len(rows), lengths[0], WORDS)
+            found = torch.zeros(len(rows), lengths[0], WORDS, device=device)
             for place in range(lengths[0]):
                 alive = sum(length > place for length in lengths)
                 x = vectors[:alive, place]
@@ -145,13 +145,13 @@ def tutorial(corpus: Any, attention: bool) -> Callable[[], int]:
                 found[:alive, place] = self.scores(self.dropout(h))
             return found
 
-    decoder = Decoder()
+    decoder, words = Decoder().to(device), words.to(device)
     optimizer = torch.optim.Adam(decoder.parameters(), 4e-4)
     numbers = [number for number, _ in rows]
-    mask = torch.arange(lengths[0])[None] < torch.tensor(lengths)[:, None]
+    mask = (torch.arange(lengths[0])[None] < torch.tensor(lengths)[:, None]).to(device)
 
     def step() -> int:
-        features = torch.from_numpy(corpus.features.read(numbers, False)).float()
+        features = torch.from_numpy(corpus.features.read(numbers, False)).to(device).float()
         scores = decoder(features)
         loss = nn.functional.cross_entropy(scores[mask], words[:, 1:][mask])
         optimizer.zero_grad()

@@ -291,10 +291,10 @@ def machine() -> dict[str, Any]:
 class OnePicture(torch.utils.data.Dataset):
     """As tutorials have it: from PIL's picture to a normalised tensor, one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, pictures: Any) -> None:
         from torchvision import transforms
 
-        self.data = data()
+        self.data = pictures
         self.change = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.5])])
 
     def __len__(self) -> int:
@@ -303,25 +303,27 @@ class OnePicture(torch.utils.data.Dataset):
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
         from PIL import Image
 
-        return self.change(Image.fromarray(self.data.pixels[row, ..., 0])), int(self.data.labels[row])
+        return self.change(Image.fromarray(self.data.pixels[row].squeeze())), int(self.data.labels[row])
 
 
-def plain_loop(seconds: float) -> float:
+def plain_loop(seconds: float, pictures: Any = None, device: str = "cpu") -> float:
     """Pictures a second of our default game, written as tutorials write it: same networks, loss, penalty, batch."""
     from cvtool.gan.losses import LOSSES
     from cvtool.gan.networks import Shape, build
     from cvtool.gan.options import NetworkOptions, TrainOptions
     from cvtool.gan.penalties import r1, r2
 
-    options = TrainOptions()
+    options, pictures = TrainOptions(), pictures or data()
     recipe, loss = options.recipe, LOSSES[options.loss.value]
-    generator, discriminator = build(NetworkOptions(), Shape(28, 1, 10))
+    shape = Shape(pictures.size, pictures.channels, len(pictures.classes))
+    generator, discriminator = (each.to(device) for each in build(NetworkOptions(), shape))
     adam_g = torch.optim.Adam(generator.parameters(), recipe.rate_g, (recipe.beta1, recipe.beta2))
     adam_d = torch.optim.Adam(discriminator.parameters(), recipe.rate_d, (recipe.beta1, recipe.beta2))
-    loader = torch.utils.data.DataLoader(OnePicture(), options.batch, shuffle=True, drop_last=True)
+    loader = torch.utils.data.DataLoader(OnePicture(pictures), options.batch, shuffle=True, drop_last=True)
     step, start = 0, 0.0
     for real, labels in loader:
-        fake = generator(torch.randn(len(real), generator.latent), labels)
+        real, labels = real.to(device), labels.to(device)
+        fake = generator(torch.randn(len(real), generator.latent, device=device), labels)
         terms = loss(discriminator(real, labels), discriminator(fake.detach(), labels))
         value = terms.discriminator
         if step % options.lazy == 0:
@@ -330,33 +332,41 @@ def plain_loop(seconds: float) -> float:
         adam_d.zero_grad()
         value.backward()
         adam_d.step()
-        fake = generator(torch.randn(len(real), generator.latent), labels)
+        fake = generator(torch.randn(len(real), generator.latent, device=device), labels)
         adam_g.zero_grad()
         loss(discriminator(real, labels), discriminator(fake, labels)).generator.backward()
         adam_g.step()
         step += 1
         if step == 10:
-            start = time.perf_counter()
+            start = now(device)
         if step > 10 and time.perf_counter() - start > seconds:
             break
-    return (step - 10) * options.batch / (time.perf_counter() - start)
+    return (step - 10) * options.batch / (now(device) - start)
 
 
-def our_loop(seconds: float, precision: str) -> float:
+def now(device: str) -> float:
+    """Seconds, once the device has done what it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def our_loop(seconds: float, precision: str, pictures: Any = None, device: str = "cpu") -> float:
     """Pictures a second of the trainer's own steps, average included, checks not."""
     from cvtool.gan.features import feature_model
     from cvtool.gan.options import NetworkOptions, TrainOptions
     from cvtool.gan.training import prepare
 
     options = TrainOptions(steps=10**6, every=10**6, precision=precision, samples=100)
-    trainer = prepare(data(), NetworkOptions(), options, feature_model("efficientnet-lite0@48"))
+    model = feature_model("efficientnet-lite0@48", device=device)
+    trainer = prepare(pictures or data(), NetworkOptions(), options, model)
     for _ in range(10):
         trainer._step()
-    step, start = 0, time.perf_counter()
+    step, start = 0, now(device)
     while time.perf_counter() - start < seconds:
         trainer._step()
         step += 1
-    return step * options.batch / (time.perf_counter() - start)
+    return step * options.batch / (now(device) - start)
 
 
 def sampling(seconds: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -36,9 +37,15 @@ class Model:
         """(N, 3, H, W) RGB in [0, 1] → (N, 3, H, W) as the network expects it; differentiable."""
         if self.card.channels == "bgr":
             x = x.flip(1)
-        mean = x.new_tensor(self.card.mean).view(1, 3, 1, 1)
-        std = x.new_tensor(self.card.std).view(1, 3, 1, 1)
+        mean, std = (_planes(each, x.device, x.dtype) for each in (self.card.mean, self.card.std))
         return (x * self.card.scale - mean) / std
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is made while nothing is to be differentiated serves later steps that are
+def _planes(numbers: tuple[float, float, float], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(1, 3, 1, 1), once for each device: a GPU would wait for the copy in every step."""
+    return torch.tensor(numbers, device=device, dtype=dtype).view(1, 3, 1, 1)
 
 
 def load(name: str, *, device: torch.device | str = "cpu", weights: Path | None = None) -> Model:
