@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cvtool.replay import Replayed
+
 Loss = Callable[[Tensor], Mapping[str, Tensor]]
 """Picture (1, 3, H, W) → named scalars; the one called ``"loss"`` is followed, the others are reported."""
 
@@ -60,7 +62,11 @@ class Adam:
         """As torch's."""
         picture = self.param_groups[0]["params"][0]
         self.param_groups = [{**group, "params": [picture]} for group in state["param_groups"]]
-        self.state = {picture: dict(state["state"][0])} if state["state"] else {}
+        # The count stays where it is: a GPU would have to be asked for it in every step.
+        known = [
+            {n: t.cpu() if n == "step" else t.to(picture) for n, t in each.items()} for each in state["state"].values()
+        ]
+        self.state = {picture: known[0]} if known else {}
 
 
 class Average:
@@ -93,6 +99,7 @@ def follow_gradient(
     *,
     project: Callable[[Tensor], Tensor] | None = None,
     scaler: torch.amp.GradScaler | None = None,
+    replay: bool = False,
 ) -> Iterator[Mapping[str, Tensor]]:
     """Move `picture`, a leaf that `optimizer` holds, against the gradient of `loss`; endless.
 
@@ -102,22 +109,28 @@ def follow_gradient(
         optimizer: holds `picture` as its only parameter.
         project: applied in place after each step, e.g. clamping to [0, 1].
         scaler: for fp16: scales the loss so that small gradients survive, skips steps that overflow.
+        replay: `loss` does the same operations every time, without chance, so that a GPU may record it.
 
     Yields:
         The terms of the loss before the step, detached, after each step.
     """
+
+    def gradient() -> Mapping[str, Tensor]:
+        optimizer.zero_grad(set_to_none=True)
+        terms = loss(picture)
+        objective = terms["loss"]
+        (objective if scaler is None else scaler.scale(objective)).backward()  # type: ignore[no-untyped-call]
+        assert picture.grad is not None
+        picture.grad = picture.grad.contiguous()  # L-BFGS flattens it, and fails on channels_last
+        return {name: value.detach() for name, value in terms.items()}
+
+    look = Replayed(gradient, picture.device, enabled=replay and scaler is None)
     while True:
         seen: list[Mapping[str, Tensor]] = []
 
         def closure() -> Tensor:
-            optimizer.zero_grad(set_to_none=True)
-            terms = loss(picture)
-            objective = terms["loss"]
-            (objective if scaler is None else scaler.scale(objective)).backward()  # type: ignore[no-untyped-call]
-            assert picture.grad is not None
-            picture.grad = picture.grad.contiguous()  # L-BFGS flattens it, and fails on channels_last
-            seen.append({name: value.detach() for name, value in terms.items()})  # noqa: B023 - used in this turn only
-            return objective.detach()
+            seen.append({name: value.clone() for name, value in look().items()})  # noqa: B023 - used in this turn only
+            return seen[-1]["loss"]  # noqa: B023
 
         if scaler is None:
             optimizer.step(closure)  # type: ignore[arg-type] # torch says float, its optimisers take a tensor

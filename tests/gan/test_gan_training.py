@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
+from cvtool import replay
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.gan.adversarial import Adversarial
 from cvtool.gan.datasets import Pictures
@@ -54,14 +55,14 @@ def bars(count=400, seed=0):
     return Pictures.of(pixels, labels, ("upright", "level"), "bars")
 
 
-def trainer(options=FAST, data=None, **networks):
+def trainer(options=FAST, data=None, device=CPU, **networks):
     data = data or bars()
     torch.manual_seed(options.seed)
     shape = Shape(SIZE, 1, len(data.classes))
-    pair = build(NetworkOptions(**{"width": 8, "latent": 8, **networks}), shape)
+    pair = [each.to(device) for each in build(NetworkOptions(**{"width": 8, "latent": 8, **networks}), shape)]
     game = (Variational if options.vae else Adversarial)(*pair, options)
     judge = Judge(reference_pictures(data, options), Pooled())
-    return Trainer(game, Feeder(data, options.batch, options.seed, CPU), judge, options)
+    return Trainer(game, Feeder(data, options.batch, options.seed, device), judge, options)
 
 
 def same(one, other):
@@ -100,6 +101,36 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(more, after):
     second.load_state(state)
     assert second.run(on_check=ignore)
     assert same(whole.state(), second.state())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"vae": True}, {"loss": Loss.wgan_gp}, {"loss": Loss.wgan}, {"augment": Augment.diff}, {"precision": "bf16"}],
+    ids=str,
+)
+def test_recorded_steps_are_the_steps(monkeypatch, more):
+    """With and without penalties, and from a state that was kept."""
+    options = TrainOptions(**{**FAST.__dict__, "lazy": 3, **more})
+    found = []
+    for warm_up in (replay.WARM_UP, 10**6):
+        monkeypatch.setattr(replay, "WARM_UP", warm_up)
+        run = trainer(options, device=torch.device("cuda"))
+        for _ in range(20):
+            run._step()
+        middle = copy.deepcopy(run.game.state())
+        for _ in range(5):
+            run._step()
+        run.game.load_state(middle)
+        run.position.step -= 5
+        for _ in range(5):
+            run._step()
+        games = [run.game._recorded] if options.vae else [*run.game._plays.values()]
+        assert any(each._graph is not None for each in games) == (warm_up == replay.WARM_UP)
+        found.append(run.game.state()["generator"])
+    for name, ours in found[0].items():
+        far = (ours.float() - found[1][name].float()).abs().max()
+        assert far < (3e-2 if options.precision == "bf16" else 3e-3), name
 
 
 def test_seeds():
@@ -313,7 +344,8 @@ def test_adam_is_torchs_also_after_a_pause():
         for module in (one, other):
             module.zero_grad()
             module(x).square().sum().backward()
-        ours.step(0.01)
+        ours.set_rate(0.01)
+        ours.step()
         theirs.step()
     assert all(map(torch.equal, one.parameters(), other.parameters()))
 

@@ -114,6 +114,7 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """The entry point of the installed command."""
     wait_as_the_machine_is()
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # fp32 is fp32 on a GPU, too: cuDNN would keep ten bits of it
     end_on_terminate()
     code = run(sys.argv[1:])
     processes.leave(code)

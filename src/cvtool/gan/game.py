@@ -31,12 +31,13 @@ class Game(Protocol):
         Args:
             number: of the step, from 0.
             feed: real pictures.
-            chance: of this step alone.
+            chance: seeded for this step alone; on a GPU the same generator in every step, since steps are recorded.
             scale: of the learning rates.
             done: share of the run that lies behind.
 
         Returns:
-            Scalars without gradient, e.g. ``loss_g``: means over this process's share of the batch.
+            Scalars without gradient, e.g. ``loss_g``: means over this process's share of the batch. The next step
+            may overwrite them.
         """
 
     def calm_down(self) -> None:
@@ -59,6 +60,9 @@ class Adam:
         self.weights, self.betas = list(module.parameters()), betas
         self.fused = self.weights[0].device.type in ("cpu", "cuda")
         self.steps = [torch.zeros((), device=each.device if self.fused else "cpu") for each in self.weights]
+        on_gpu = self.weights[0].device.type == "cuda"
+        # On a GPU it lies where a recorded step finds the one that holds now.
+        self.rate: float | Tensor = torch.zeros((), device=self.weights[0].device) if on_gpu else 0.0
         self.means, self.squares = ([torch.zeros_like(each) for each in self.weights] for _ in range(2))
 
     def zero_grad(self) -> None:
@@ -66,8 +70,15 @@ class Adam:
         for each in self.weights:
             each.grad = None
 
+    def set_rate(self, rate: float) -> None:
+        """The learning rate from now on."""
+        if isinstance(self.rate, Tensor):
+            self.rate.fill_(rate)
+        else:
+            self.rate = rate
+
     @torch.no_grad()
-    def step(self, rate: float) -> None:
+    def step(self) -> None:
         """One step against the gradients."""
         adam(
             self.weights,  # type: ignore[arg-type] # parameters are tensors
@@ -80,7 +91,7 @@ class Adam:
             amsgrad=False,
             beta1=self.betas[0],
             beta2=self.betas[1],
-            lr=rate,
+            lr=self.rate,
             weight_decay=0.0,
             eps=1e-8,
             maximize=False,

@@ -136,6 +136,8 @@ class Trainer:
         self.position = Position(total=options.steps or 0)
         self.watch = Watch()
         self._best: dict[str, Any] = {}
+        # A GPU draws for itself: it need not wait for numbers, and what draws them can be recorded.
+        self._chance = torch.Generator(feed.device if feed.device.type == "cuda" else "cpu")
         self._plan(0.0, 0.0)
 
     @property
@@ -200,8 +202,8 @@ class Trainer:
 
     def _step(self) -> None:
         position, began = self.position, time.perf_counter()
-        chance = seeded(int(np.random.SeedSequence([self.options.seed, position.step]).generate_state(1)[0]))
-        facts = self.game.step(position.step, self.feed, chance, position.scale * self._fall(), self._done())
+        self._chance.manual_seed(int(np.random.SeedSequence([self.options.seed, position.step]).generate_state(1)[0]))
+        facts = self.game.step(position.step, self.feed, self._chance, position.scale * self._fall(), self._done())
         self.average.add(self.game.generator, position.step)
         facts = self.group.means(facts, self.feed.share)
         for name, value in facts.items():

@@ -14,6 +14,7 @@ from cvtool.gan.feeding import Feeder
 from cvtool.gan.game import Adam
 from cvtool.gan.networks.registry import Discriminator, Generator
 from cvtool.gan.options import TrainOptions
+from cvtool.replay import Replayed
 from cvtool.tensors import autocast
 
 
@@ -72,15 +73,25 @@ class Variational:
         self.encoder = Encoder(discriminator, generator.latent).to(next(discriminator.parameters()).device)
         self.rate = VAE_RATE if options.rate_g is None else options.rate_g
         self.adam_g, self.adam_e = (Adam(each, (0.9, 0.999)) for each in (generator, self.encoder))
+        self._recorded: Replayed[dict[str, Tensor]] | None = None
 
     def step(self, number: int, feed: Feeder, chance: torch.Generator, scale: float, done: float) -> dict[str, Tensor]:
         """As `Game.step`."""
-        real, labels = feed(number)
+        self._chance = chance
+        for adam in (self.adam_g, self.adam_e):
+            adam.set_rate(self.rate * scale)
+        fed = [part for part in feed(number) if part is not None]
+        if self._recorded is None:
+            self._recorded = Replayed(self._play, fed[0].device, chances=[chance], enabled=self.group.size == 1)
+        return self._recorded(*fed)
+
+    def _play(self, real: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         share = self._share or Share.whole(len(real))
         with autocast(real.device, self.options.precision):
             mean, log_variance = self.encoder(real, labels)
-            latent = mean.shape[1]
-            noise = share.draw(lambda count: torch.randn(count, latent, generator=chance)).to(mean.device)
+            latent, chance = mean.shape[1], self._chance
+            drawn = share.draw(lambda count: torch.randn(count, latent, generator=chance, device=chance.device))
+            noise = drawn.to(mean.device)
             logits = self.generator.logits(mean + (log_variance / 2).exp() * noise, labels)
         error, distance = reconstruction(logits, real), divergence(mean, log_variance)
         loss = error + self.options.kl * distance
@@ -89,7 +100,7 @@ class Variational:
         (loss * share.weight).backward()  # type: ignore[no-untyped-call]
         self.group.sum_gradients([*self.generator.parameters(), *self.encoder.parameters()])
         for adam in (self.adam_g, self.adam_e):
-            adam.step(self.rate * scale)
+            adam.step()
         return {"loss": loss.detach(), "reconstruction": error.detach(), "divergence": distance.detach()}
 
     def calm_down(self) -> None:

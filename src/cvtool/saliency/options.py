@@ -70,7 +70,8 @@ class SaliencyOptions:
         top_k: number of predictions that are reported.
         batch: network inputs at a time, halved when memory runs out; None asks the device.
         seed: seed of everything random.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``. In less than fp32 the gradients along a path do not add up
+            to what they should: integrated gradients take all their steps, in vain.
     """
 
     method: Method = Method.gradient
@@ -88,4 +89,4 @@ class SaliencyOptions:
     top_k: int = 5
     batch: int | None = None
     seed: int = 0
-    precision: str = "auto"
+    precision: str = "fp32"

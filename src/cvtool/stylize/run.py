@@ -127,6 +127,7 @@ class Run:
             # Clamping between the steps of L-BFGS would contradict the curvature it has gathered.
             project=unit_box if self.optimizer_name is Optimizer.adam else None,
             scaler=self._scaler,
+            replay=True,
         )
         first, timed_from = self.done, time.monotonic()
         while self.done < self.plan[self.index].steps:
@@ -190,8 +191,6 @@ class Run:
             return torch.optim.LBFGS(
                 [self.picture], lr=rate, max_iter=1, history_size=LBFGS_HISTORY, line_search_fn="strong_wolfe"
             )
-        if self.picture.is_cuda:
-            return torch.optim.Adam([self.picture], lr=self.recipe.rate, betas=self.recipe.betas, fused=True)
         return Adam(self.picture, lr=self.recipe.rate, betas=self.recipe.betas)
 
     def _set_rate(self) -> None:

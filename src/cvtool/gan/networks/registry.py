@@ -72,10 +72,10 @@ class Generator(nn.Module):
         return self.logits(z, labels).float().tanh()
 
     def noise(self, count: int, generator: torch.Generator) -> Tensor:
-        """Noise (count, latent) as this network was trained with, on the CPU."""
+        """Noise (count, latent) as this network was trained with, where `generator` draws."""
         if self.uniform:
-            return torch.rand(count, self.latent, generator=generator) * 2 - 1
-        return torch.randn(count, self.latent, generator=generator)
+            return torch.rand(count, self.latent, generator=generator, device=generator.device) * 2 - 1
+        return torch.randn(count, self.latent, generator=generator, device=generator.device)
 
 
 class Discriminator(nn.Module):
