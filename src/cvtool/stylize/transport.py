@@ -24,9 +24,10 @@ def transport(own: Moments, wanted: Moments) -> Tensor:
         wanted: those it shall have.
 
     Returns:
-        Symmetric matrices (N or 1, C, C), float64: ``T (f - mean) + mean*`` has the wanted moments.
+        Symmetric matrices (N or 1, C, C), float64, on the CPU: ``T (f - mean) + mean*`` has the wanted moments.
     """
-    here, there = covariance(own).double(), covariance(wanted).double()
+    # A GPU takes ten times as long for the eigenvectors of so small a matrix, and Apple's have no float64.
+    here, there = (covariance(each).cpu().double() for each in (own, wanted))
     root, inverse = _roots(here)
     middle, _ = _roots(root @ there @ root)
     return inverse @ middle @ inverse

@@ -77,7 +77,7 @@ def transported(maps: Tensor, own: Moments, wanted: Moments) -> Tensor:
     By the map that moves every feature least (`cvtool.stylize.transport`). (N or 1, C) moments; float32.
     """
     with exact(maps.device):
-        matrix = transport(own, wanted).float()
+        matrix = transport(own, wanted).float().to(maps.device)
         shift = wanted.mean - (matrix @ own.mean[..., None])[..., 0]
         # (positions, channels) is how channels_last lies in memory: no copies.
         flat = maps.float().permute(0, 2, 3, 1).flatten(1, 2)
