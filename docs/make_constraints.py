@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import tomllib
+
 from make_common import ROOT, write_or_check
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name

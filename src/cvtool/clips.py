@@ -380,7 +380,7 @@ def _levels(frame: Any, stream: Any) -> NDArray[np.uint8]:
 def _picture(levels: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, path: Path) -> Picture:
     opaque = alpha is None or bool((alpha == 255).all())
     pixels = np.ascontiguousarray(levels, dtype=np.float32) / np.float32(255)
-    return Picture(pixels, None if opaque or alpha is None else alpha / np.float32(255), 8, str(path))
+    return Picture(pixels, None if opaque or alpha is None else np.divide(alpha, np.float32(255)), 8, str(path))
 
 
 def _several_sizes(path: Path, size: tuple[int, ...], other: tuple[int, ...], where: str) -> str:

@@ -10,6 +10,7 @@ import struct
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,7 +150,8 @@ def encode_picture(
         pixels, alpha = over(pixels, alpha, 1.0), None
     channels = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
     largest = 255 if bits == 8 else 65535
-    levels = np.rint(np.clip(channels, 0, 1) * np.float32(largest)).astype(np.uint8 if bits == 8 else np.uint16)
+    kind: Any = np.uint8 if bits == 8 else np.uint16
+    levels: NDArray[Any] = np.rint(np.clip(channels, 0, 1) * np.float32(largest)).astype(kind)
     if format == "tiff":
         return encode_tiff(levels, None if note is None else notes.user_comment(note), profile)
     if format == "png":
@@ -181,7 +183,7 @@ def jpeg_tables(quality: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as image:
-        tables: dict[int, list[int]] = image.quantization
+        tables: dict[int, list[int]] = image.quantization  # type: ignore[attr-defined] # JPEG files have them
     bright, color = (np.array(tables[number], dtype=np.float32).reshape(8, 8) for number in (0, 1))
     return bright, color
 

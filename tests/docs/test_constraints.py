@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
 ROOT = Path(__file__).resolve().parents[2]
 LINES = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
 PINS = dict(line.split("==") for line in LINES if not line.startswith("#"))

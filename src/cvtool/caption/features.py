@@ -63,7 +63,7 @@ class Pca:
 
     def project(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """(…, C) → (…, K) float32."""
-        result: NDArray[np.float32] = (features.astype(np.float32) - self.mean) @ self.components.T
+        result: NDArray[np.float32] = np.matmul(features.astype(np.float32) - self.mean, self.components.T)
         return result
 
 

@@ -246,7 +246,7 @@ def _saved(pictures: Tensor) -> list[tuple[Pixels, Pixels | None]]:
 
 
 def _rounded(values: Pixels) -> Pixels:
-    levels: Pixels = np.rint(values * LEVELS) / np.float32(LEVELS)
+    levels: Pixels = np.divide(np.rint(values * LEVELS), np.float32(LEVELS))
     return levels
 
 
