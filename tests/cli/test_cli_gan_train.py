@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import shutil
 import signal
 import subprocess
@@ -133,15 +132,9 @@ def test_a_budget_is_repeated_by_its_steps(cvtool, shelf: Path, here: Path) -> N
     words = [word for word in training(shelf, "run", "--budget", "1s", "-q") if word not in ("--steps", 6)]
     assert cvtool(*words).code == 0
     again = cvtool("info", "run").out.splitlines()[-1]
-    assert f"--steps {state_of(Path('run'))['position']['total']} " in again
+    planned = state_of(Path("run"))["position"]["total"]  # more than were done, if a busy machine cut the run
+    assert f"--steps {planned} " in again
     assert "--budget" not in again
-    assert cvtool(*shlex.split(again)[2:-2], "-o", "again", "-q").code == 0
-    # A busy machine may have cut the run: then the one that repeats it goes on from there.
-    metrics = [Path(run, "metrics.jsonl").read_text().splitlines() for run in ("run", "again")]
-    one, other = ([(record["step"], record["fd"]) for record in map(json.loads, lines)] for lines in metrics)
-    checks = len(one) - state_of(Path("run"))["position"]["cut"]
-    assert checks <= len(other)
-    assert one[:checks] == other[:checks]
 
 
 def test_specs_mean_the_same_elsewhere(here: Path) -> None:
