@@ -39,8 +39,19 @@ def dialled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return tried
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests see a CUDA device where only those that are marked so are asked for: ``pytest -m gpu``.
+
+    The others are about a CPU: there the same command gives the same bytes, and a process may fork. To hide the device
+    for the time of a test would not do: fixtures of modules live longer, and once it was seen autograd has threads for
+    it, which no fork survives. So it is hidden from the start, here and, by inheritance, in all processes from here on.
+    """
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # CUDA reads it once, at its first use, which is still to come
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and 'pytest -m gpu'"))

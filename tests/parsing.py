@@ -22,7 +22,10 @@ COMMANDS = _flattened(typer.main.get_command(app).commands)
 
 
 def parse(words: list[str]) -> dict[str, Any]:
-    """Go through the groups to the command, and let it read its options: what it would be called with."""
+    """Go through the groups to the command, and let it read its options: what it would be called with.
+
+    Up to Typer 0.28 files are still texts here, and lists tuples: they became what the command asks for at its call.
+    """
     command = typer.main.get_command(app)
     name = "cvtool"
     while hasattr(command, "commands") and words:

@@ -449,6 +449,16 @@ def test_what_made_a_clip_can_be_read_back(tmp_path: Path, suffix: str) -> None:
         read_provenance(tmp_path / "in.mp4")
 
 
+def test_tags_that_are_no_text_do_not_matter(tmp_path: Path) -> None:
+    clip = open_clip(make_video(tmp_path / "in.mp4", [smooth(n) for n in range(3)]))
+    write_clip(tmp_path / "out.mp4", read_frames(clip), clip, note='{"made": "by a test"}')
+    data = (tmp_path / "out.mp4").read_bytes()
+    (tmp_path / "odd.mp4").write_bytes(data.replace(b"by a test", b"b\xff a test"))
+    assert open_clip(tmp_path / "odd.mp4").times == clip.times
+    with pytest.raises(BadInputError, match="is broken"):
+        read_provenance(tmp_path / "odd.mp4")
+
+
 def test_the_note_is_kept_as_a_comment(tmp_path: Path) -> None:
     clip = open_clip(make_video(tmp_path / "in.mp4", [smooth(n) for n in range(3)]))
     for suffix in (".mp4", ".webm", ".mov", ".mkv"):

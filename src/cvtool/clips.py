@@ -238,7 +238,12 @@ def opened_container(path: str | Path) -> Iterator[Any]:
     import av
 
     options = {"protocol_whitelist": "none"}
-    with open(path, "rb") as file, av.open(file, metadata_errors="replace", options=options) as container:
+    # Tags that are not UTF-8 are no reason to refuse a clip. From 19 on PyAV keeps their bytes, as Python does with
+    # names of files, and has no such argument any more; before, it raises an error unless it is told otherwise.
+    lenient: dict[str, Any] = (
+        {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
+    )
+    with open(path, "rb") as file, av.open(file, options=options, **lenient) as container:
         yield container
 
 

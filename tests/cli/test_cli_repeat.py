@@ -69,6 +69,11 @@ def test_values_can_be_replaced_added_and_dropped() -> None:
     assert repeated(["draw", "a", "--size", "3"], ["a"], dropped=frozenset({"size"})) == "tool draw a"
 
 
+def test_files_are_absolute_whether_they_are_replaced_or_not(here: Path) -> None:
+    assert repeated(["draw", "a", "--file", "f.pth"], ["a"]) == f"tool draw --file {here / 'f.pth'} a"
+    assert repeated(["draw", "a", "--file", "f.pth"], ["a"], replaced={"file": "g.pth"}) == "tool draw --file g.pth a"
+
+
 def test_words_that_look_like_options() -> None:
     line = repeated(["draw", "a", "--offset=-1.5"], ["-odd.png", "-"])
     assert line == "tool draw --offset=-1.5 -- -odd.png -"

@@ -179,7 +179,7 @@ def test_each_line_finishes_a_draft(draft, service: Service, here: Path) -> None
     assert final[:2] == ["cvtool", "stylize"]
     again = draft(*final[2:]).parsed
     assert again["content"] == str(here / "cat.png")
-    assert again["more"] == [str(here / "styles/star.png")]
+    assert list(again["more"]) == [str(here / "styles/star.png")]
     assert (again["strength"], again["size"], again["steps"], again["budget"]) == (60.5, 900, "70,50,40,30,20,10", "9s")
     assert again["output"] == str(here / "my prints/cat-star-60.5.png")
     assert (again["sheet"], again["strengths"]) == (None, None)

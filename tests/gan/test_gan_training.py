@@ -190,6 +190,7 @@ class TestBudget:
         slow(Average, "add", 0.01)
         slow(Judge, "evaluate", 0.1)
         monkeypatch.setattr("cvtool.gan.training.time.perf_counter", lambda: now[0])
+        return now
 
     def budgeted(self, **more):
         options = TrainOptions(**{**FAST.__dict__, "steps": None, "every": None, "budget": 3.0, **more})
@@ -209,6 +210,26 @@ class TestBudget:
         more = {"steps": run.position.total, "every": run.position.every}
         again = trainer(TrainOptions(**{**FAST.__dict__, **more}))
         again.run(on_check=ignore)
+        assert same(run.state()["game"], again.state()["game"])
+
+    def test_a_run_that_is_cut_went_the_way_of_the_one_that_was_planned(self, clock, monkeypatch):
+        plain, steps = Adversarial.step, []
+
+        def ever_slower(self, number, *rest):
+            steps.append(number)
+            clock[0] += 0.05 * (number >= 100)
+            return plain(self, number, *rest)
+
+        monkeypatch.setattr(Adversarial, "step", ever_slower)
+        run, seen = self.budgeted()
+        assert run.position.cut
+        assert run.position.step < run.position.total
+        assert seen[-1].step == run.position.step
+        assert run.position.seconds < 1.2 * 3
+        assert run.run(on_check=seen.append), "it is over"
+        more = {"steps": run.position.total, "every": run.position.every}
+        again = trainer(TrainOptions(**{**FAST.__dict__, **more}))
+        again.run(on_check=ignore, stop=lambda: again.position.step == run.position.step)
         assert same(run.state()["game"], again.state()["game"])
 
     def test_checks_that_were_asked_for_are_planned(self):

@@ -10,6 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cvtool.models.loader import load
+
 captum = pytest.importorskip("captum.attr")
 
 TARGETS = [1, 4, 2]
@@ -326,3 +328,11 @@ def test_full_grad_is_complete_on_the_bundled_network(lite, ask, cat_tensor):
     """Where a ReLU6 is full, its ceiling counts as a bias: only then do the terms sum to the score."""
     _, question = ask("full-grad", lite.model, cat_tensor, [281])
     assert question.notes["completeness_error"][0] < 1e-3
+
+
+def test_full_grad_counts_what_batch_norms_add_before_the_activation_inside_them(lite, ask, cat_tensor):
+    """As of a network whose batch norms could not be folded."""
+    folded, _ = ask("full-grad", lite.model, cat_tensor, [281])
+    plain, question = ask("full-grad", load("efficientnet-lite0"), cat_tensor, [281])
+    assert question.notes["completeness_error"][0] < 1e-3
+    assert np.corrcoef(folded.ravel(), plain.ravel())[0, 1] > 0.999

@@ -351,6 +351,6 @@ def test_cuda_paints_what_the_cpu_paints(model):
     cuda = load("efficientnet-lite0", device="cuda")
     for precision, tolerance in (("fp32", 0.02), ("bf16", 0.1)):
         options = replace(QUICK, precision=precision)
-        with torch.backends.cudnn.flags(allow_tf32=False):  # as the command has it
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # as the command has it
             difference = np.abs(painted(cuda, options).pixels - painted(model).pixels).mean()
         assert difference < tolerance

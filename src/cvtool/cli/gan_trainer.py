@@ -162,7 +162,10 @@ class _Run:
         self.trainer.group.wait()
 
     def _line(self) -> str:
-        """The command that repeats the run: with the steps that a budget came to."""
+        """The command that repeats the run: with the steps that a budget was planned to.
+
+        A run that was slower than planned, and cut, is a part of that one: it goes through the same states, and on.
+        """
         position = self.trainer.position
         replaced: dict[str, Any] = {"data": absolute(self.request.data)}
         if self.request.train_options.steps is None:

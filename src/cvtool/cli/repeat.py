@@ -32,10 +32,14 @@ def command_line(
         context: of the running command.
         arguments: what stands instead of the positional arguments: this one result's inputs.
         replaced: parameter → value to write instead of the one given, also where none was given; None leaves it out.
-            Files belong here, as `Path`: they are written absolute, and older Typers keep them as text in the context.
+            Files are written absolute if they are given as `Path`.
         dropped: parameters that are left out, besides those without effect on the result.
     """
-    values = {**{name: context.params[name] for name in given_names(context)}, **(replaced or {})}
+    given = given_names(context)
+    values = {
+        each.name: _declared(each, context.params[each.name]) for each in context.command.params if each.name in given
+    }
+    values |= replaced or {}
     words = context.command_path.split()
     for parameter in context.command.params:
         name = parameter.name or ""
@@ -50,6 +54,15 @@ def given_names(context: typer.Context) -> frozenset[str]:
     """Parameters given by the user, on the command line or in the environment, rather than left to their defaults."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return frozenset(name for name, source in sources.items() if source and not source.name.startswith("DEFAULT"))
+
+
+def _declared(parameter: Any, value: Any) -> Any:
+    """The value of a parameter as its command gets it: up to Typer 0.28 a file is still text in the context.
+
+    Only the type of files has this attribute there; the type itself is not part of Typer's public interface.
+    """
+    is_file = isinstance(value, str) and hasattr(getattr(parameter, "type", None), "resolve_path")
+    return Path(value) if is_file else value
 
 
 def _option(option: str, opposite: Sequence[str], value: Any) -> list[str]:

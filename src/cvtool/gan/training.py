@@ -60,6 +60,8 @@ class Position:
         sums: of each of the facts since the last check, and of how many reports.
         seconds: spent so far.
         step_seconds: of them on steps alone.
+        cut: the time was up before all steps were done. Rates and noise had fallen as planned for all of them, so
+            `total` stays: only a run of as many steps goes through the same states.
     """
 
     step: int = 0
@@ -71,6 +73,7 @@ class Position:
     sums: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
     step_seconds: float = 0.0
+    cut: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +151,12 @@ class Trainer:
     @property
     def at_check(self) -> bool:
         """Whether the last step was followed by a check."""
-        return bool(self.position.every) and (
-            self.position.step % self.position.every == 0 or self.position.step == self.position.total
-        )
+        return bool(self.position.every) and (self.position.step % self.position.every == 0 or self._is_over)
+
+    @property
+    def _is_over(self) -> bool:
+        position = self.position
+        return position.cut or (position.total > 0 and position.step >= position.total)
 
     @property
     def may_go_back(self) -> bool:
@@ -174,7 +180,7 @@ class Trainer:
         """
         position = self.position
         start = time.perf_counter() - position.seconds
-        while position.total == 0 or position.step < position.total:
+        while not self._is_over:
             if self.group.any(stop()):
                 return False
             self._step()
@@ -185,7 +191,7 @@ class Trainer:
                 self._plan_by_clock(start)
             out_of_time = self.options.steps is None and position.seconds > 1.1 * self.options.budget
             if position.total and out_of_time:  # slower than planned: end here rather than much later
-                position.total = position.step
+                position.cut = True
             if self.at_check:
                 check = self._check(start)
                 if self.group.is_main:

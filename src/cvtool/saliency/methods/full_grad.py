@@ -55,6 +55,15 @@ def _forward(question: Question, normalized: Tensor) -> tuple[list[tuple[Tensor,
 
         handles.append(layer.register_forward_hook(note))
 
+    def watch_norm(norm: nn.Module, first_inside: nn.Module) -> None:
+        def note(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            bias = _bias(norm, inputs[0], inputs[0])
+            if bias is not None:
+                biased.append((inputs[0], bias))
+            return (inputs[0].clone(), *inputs[1:])
+
+        handles.append(first_inside.register_forward_pre_hook(note))
+
     def note_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0].clone(), *inputs[1:])  # an in-place activation must not overwrite what it was given
 
@@ -64,6 +73,8 @@ def _forward(question: Question, normalized: Tensor) -> tuple[list[tuple[Tensor,
                 if type(layer).__module__ == nn.ReLU.__module__:
                     handles.append(layer.register_forward_pre_hook(note_input))
                 watch(layer)
+            elif isinstance(layer, nn.BatchNorm2d):  # the activation inside, as in timm, is given what it adds to
+                watch_norm(layer, next(layer.children()))
         with torch.enable_grad():
             logits = question.model.module(normalized).float().flatten(1)
     finally:
