@@ -250,6 +250,8 @@ def resize(pixels: NDArray[np.float32], height: int, width: int, filter: str = "
     """
     if height < 1 or width < 1:
         raise UsageError(f"A picture of {width} × {height} pixels cannot be made. Ask for at least 1 × 1.")
+    if pixels.shape[:2] == (height, width):
+        return np.clip(np.ascontiguousarray(pixels, dtype=np.float32), 0, 1)
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
     result = np.empty((height, width, planes.shape[2]), dtype=np.float32)
     for channel in range(planes.shape[2]):  # Pillow resamples floating point one channel at a time

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from cvtool.models.cards import CARDS, Resize
-from cvtool.models.framing import Box, back, frame_for, shown
+from cvtool.models.framing import Box, all_shown, back, frame_for, lens, shown
 
 CARD = CARDS["efficientnet-lite0"]
 SIZES = [(224, 224), (100, 400), (400, 100), (1, 1), (1, 5000), (5000, 1), (333, 500), (33, 31)]
@@ -54,3 +55,21 @@ def test_what_is_not_picture_is_the_networks_mean():
     seen = shown(np.zeros((100, 400, 3), dtype=np.float32), frame, CARD)
     assert seen[0, 0] == pytest.approx(127 / 255)
     assert seen[112, 112] == pytest.approx(0)
+
+
+def test_a_lens_made_without_gradients_serves_where_there_are():
+    frame = frame_for(50, 70, CARD, Resize.fit, True)
+    with torch.inference_mode():
+        lens(frame, CARD)
+    picture = torch.rand(1, 3, 50, 70, requires_grad=True)
+    lens(frame, CARD)(picture).sum().backward()
+    assert picture.grad is not None
+    assert picture.grad.abs().sum() > 0
+
+
+def test_pictures_shown_together_keep_their_order():
+    random = np.random.default_rng(0)
+    pictures = [random.random((height, 40, 3), dtype=np.float32) for height in (30, 50, 40, 30)]
+    frames = [frame_for(*each.shape[:2], CARD, Resize.crop, True) for each in pictures]
+    for seen, pixels, frame in zip(all_shown(pictures, frames, CARD), pictures, frames, strict=True):
+        assert np.array_equal(seen, shown(pixels, frame, CARD))

@@ -31,6 +31,8 @@ class Goal:
 
     def repeated(self, times: int) -> Goal:
         """For logits in `times` rounds over the pictures."""
+        if times == 1:
+            return self
         target = None if self.target is None else self.target.repeat(times)
         return replace(self, label=self.label.repeat(times), target=target)
 

@@ -56,7 +56,7 @@ class Best:
     @property
     def found(self) -> Tensor:
         """(N,) bool: the goal is reached."""
-        return self.distance.isfinite()
+        return self.distance < torch.inf
 
     def forget(self) -> None:
         """As if nothing had been tried, but for the pictures that stand."""
@@ -68,12 +68,14 @@ class Best:
     ) -> None:
         """Take a try for the pictures `rows` (n,) where it is better; those not `allowed` are too far away."""
         reached = (lead >= 0) & allowed
-        closer = reached & (distance < self.distance[rows])
-        nearer = ~reached & ~self.found[rows] & (lead > self.lead[rows]) & allowed
-        taken = closer | nearer
+        before = self.distance[rows]
+        closer = reached & (distance < before)
+        nearer = ~reached & (before == torch.inf) & (lead > self.lead[rows]) & allowed
+        distance = torch.where(closer, distance, torch.inf)  # the others taken have no solution either
+        taken = (closer | nearer).nonzero()[:, 0]  # a GPU waits here only
         now = rows[taken]
-        self.picture[now], self.logits[now], self.lead[now] = picture[taken], logits[taken].to(self.logits), lead[taken]
-        self.distance[rows[closer]] = distance[closer]
+        self.picture[now], self.logits[now] = picture[taken], logits[taken].to(self.logits)
+        self.lead[now], self.distance[now] = lead[taken], distance[taken]
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,11 +245,16 @@ class Problem:
 
     def rounds(self, total: int, stage: str, *, patient: bool = False) -> Iterator[int]:
         """Count to `total`; ends early when asked to stop and, unless `patient`, when all pictures have a solution."""
+        fooled = self._fooled()
         for done in range(total):
-            if self.stop() or not (patient or not bool(self.best.found[self.rows].all())):
+            if self.stop() or (fooled == len(self.rows) and not patient):
                 return
             yield done
-            self.progress(Step(stage, done + 1, total, {"fooled": float(self.best.found[self.rows].sum())}))
+            fooled = self._fooled()
+            self.progress(Step(stage, done + 1, total, {"fooled": float(fooled)}))
+
+    def _fooled(self) -> int:
+        return int(self.best.found[self.rows].sum())
 
     def waiting(self) -> Tensor:
         """Numbers (n,) of the pictures that have no solution yet."""

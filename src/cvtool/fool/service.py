@@ -6,7 +6,9 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ from cvtool.models.loader import Model
 from cvtool.models.predictions import best_predictions, check_class, prediction_of
 from cvtool.progress import Progress, Stop, never, silent
 from cvtool.similarity import psnr, ssim
-from cvtool.tensors import choose_dtype, to_pixels, to_tensor
+from cvtool.tensors import choose_dtype, to_batch, to_pixels, to_tensor
 
 USUAL_EPS = {Norm.linf: 8 / 255, Norm.l2: 3.0, Norm.l1: 60.0}
 """Of attacks that need one: those that robustness on ImageNet is usually reported at."""
@@ -186,13 +188,15 @@ class _Job:
             self.spec.run(problem)
             if self._takes_small_steps(problem.norm) and not (stop() or bool(problem.best.found.all())):
                 step_over_rounding(problem)
-        changed = [self._written(to_pixels(picture)) for picture in problem.best.picture]
+        changed = [self._written(to_pixels(picture)) for picture in problem.best.picture.cpu()]
         after = problem.best.logits if self._exact else self._classify([self._saved(pixels) for pixels in changed])
-        before, after = before.cpu(), after.cpu()
+        before, after, goal = before.cpu(), after.cpu(), problem.goal.on("cpu")  # at once, not number by number
         seconds = (time.perf_counter() - started) / len(pictures)
+        with ThreadPoolExecutor() as pool:  # SSIM takes as long as a step of an attack on a GPU
+            changes = list(pool.map(_change, originals, changed))
         return [
-            self._result(row, (originals[row], before[row]), (changed[row], after[row]), problem, seconds)
-            for row in range(len(pictures))
+            self._result(row, changed[row], changes[row], goal.only(torch.tensor([row])), views, problem, seconds)
+            for row, views in enumerate(zip(before, after, strict=True))
         ]
 
     def _takes_small_steps(self, norm: Norm) -> bool:
@@ -243,7 +247,7 @@ class _Job:
         stop: Stop,
     ) -> Problem:
         model, options = self.victim.model, self.options
-        x = torch.cat([to_tensor(pixels, model.device) for pixels in originals])
+        x = to_batch(originals, model.device)
         wanted = None if targets[0] is None else torch.tensor([t or 0 for t in targets], device=x.device)
         norm = options.norm or usual_norm(self.spec, options.eps)
         eps = options.eps or (USUAL_EPS[norm] if self.spec.kind is Kind.bounded else math.inf)
@@ -283,16 +287,15 @@ class _Job:
     def _result(
         self,
         row: int,
-        first: tuple[Pixels, Tensor],
-        last: tuple[Pixels, Tensor],
+        pixels: Pixels,
+        change: dict[str, Any],
+        goal: Goal,
+        logits: tuple[Tensor, Tensor],
         problem: Problem,
         seconds: float,
     ) -> FoolResult:
-        """From picture and logits before and after."""
-        (original, before), (pixels, after) = first, last
-        goal = problem.goal.only(torch.tensor([row], device=problem.x.device)).on("cpu")
-        label = int(goal.label)
-        change = (pixels - original).astype(np.float64)
+        """Of the picture number `row`, with its own goal and its logits (K,) before and after."""
+        before, after = logits
         device = self.victim.model.device
         survived = {}
         for wear in self.wears:
@@ -301,16 +304,11 @@ class _Job:
         return FoolResult(
             pixels=pixels,
             success=bool(goal.reached(after[None])) and all(survived.values()),
-            label=label,
+            label=int(goal.label),
             target=None if goal.target is None else int(goal.target),
             original=_view(before, goal, self.victim.model.card, self.options.top_k),
             adversarial=_view(after, goal, self.victim.model.card, self.options.top_k),
-            linf=float(np.abs(change).max()),
-            l2=float(np.linalg.norm(change)),
-            l1=float(np.abs(change).sum()),
-            l0=int((change != 0).any(2).sum()),
-            ssim=ssim(original, pixels),
-            psnr=psnr(original, pixels),
+            **change,
             survived=survived,
             sticker=self._sticker(row, pixels, problem),
             options=replace(self.options, norm=problem.norm, steps=problem.steps),
@@ -330,6 +328,19 @@ class _Job:
         one = problem.only(torch.tensor([row], device=problem.x.device))
         holds = holding(one, cut[None]) if self.options.patch_robust else None
         return Sticker(to_pixels(cut), spot.top, spot.left, holds)
+
+
+def _change(original: Pixels, pixels: Pixels) -> dict[str, Any]:
+    """How far a picture was changed, as `FoolResult` tells it."""
+    change = (pixels - original).astype(np.float64)
+    return {
+        "linf": float(np.abs(change).max()),
+        "l2": float(np.linalg.norm(change)),
+        "l1": float(np.abs(change).sum()),
+        "l0": int((change != 0).any(2).sum()),
+        "ssim": ssim(original, pixels),
+        "psnr": psnr(original, pixels),
+    }
 
 
 def _view(logits: Tensor, goal: Goal, card: ModelCard, top_k: int) -> View:

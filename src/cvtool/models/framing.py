@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -14,7 +17,7 @@ from torch import Tensor
 from cvtool.images import resampling_matrix, resize
 from cvtool.models.cards import ModelCard, Resize
 from cvtool.models.loader import Model
-from cvtool.tensors import to_tensor
+from cvtool.tensors import to_batch
 
 Pixels = NDArray[np.float32]
 
@@ -80,15 +83,24 @@ def shown(pixels: Pixels, frame: Frame, card: ModelCard) -> Pixels:
     """Picture (H, W, 3) in [0, 1] → what the network sees, (h, w, 3) of the frame's canvas."""
     source, place = frame.source, frame.place
     part = pixels[source.top : source.top + source.height, source.left : source.left + source.width]
+    seen = resize(part, place.height, place.width, card.interpolation)
+    if (place.height, place.width) == frame.canvas:
+        return seen
     mean = np.asarray(card.mean, dtype=np.float32) / np.float32(card.scale)
     canvas = np.empty((*frame.canvas, 3), dtype=np.float32)
     canvas[:] = mean[::-1] if card.channels == "bgr" else mean
-    canvas[place.top : place.top + place.height, place.left : place.left + place.width] = resize(
-        part, place.height, place.width, card.interpolation
-    )
+    canvas[place.top : place.top + place.height, place.left : place.left + place.width] = seen
     return canvas
 
 
+def all_shown(pictures: Sequence[Pixels], frames: Sequence[Frame], card: ModelCard) -> list[Pixels]:
+    """`shown` for each, several at a time: Pillow resamples outside Python's lock."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(shown, pictures, frames, repeat(card)))
+
+
+@lru_cache(maxsize=8)  # what wears a picture looks again in every step; large pictures have large matrices
+@torch.inference_mode(False)  # what is made while nothing is to be differentiated serves later steps that are
 def lens(frame: Frame, card: ModelCard, device: torch.device | str = "cpu") -> Callable[[Tensor], Tensor]:
     """`shown` for tensors: pictures (N, 3, H, W) in [0, 1] → (N, 3, h, w), differentiable.
 
@@ -118,6 +130,8 @@ def back(map: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
     part = map[place.top : place.top + place.height, place.left : place.left + place.width]
     tensor = torch.from_numpy(np.ascontiguousarray(part))[None, None]
     sized = F.interpolate(tensor, (source.height, source.width), mode="bilinear", antialias=True)[0, 0].numpy()
+    if (source.height, source.width) == frame.picture:
+        return sized
     result = np.zeros(frame.picture, dtype=np.float32)
     result[source.top : source.top + source.height, source.left : source.left + source.width] = sized
     return result
@@ -131,7 +145,7 @@ def classify(pixels: Pixels, model: Model, how: Resize, any_size: bool) -> Tenso
 def classify_all(pictures: Sequence[Pixels], model: Model, how: Resize, any_size: bool) -> Tensor:
     """The same of pictures of one size, together: logits (N, K)."""
     frame = frame_for(pictures[0].shape[0], pictures[0].shape[1], model.card, how, any_size)
-    x = torch.cat([to_tensor(shown(pixels, frame, model.card), model.device) for pixels in pictures])
+    x = to_batch(all_shown(pictures, [frame] * len(pictures), model.card), model.device)
     if x.device.type == "cpu":
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
@@ -139,6 +153,7 @@ def classify_all(pictures: Sequence[Pixels], model: Model, how: Resize, any_size
     return logits.float().cpu()
 
 
+@lru_cache(maxsize=1)
 def takes_any_size(model: Model) -> bool:
     """Whether the network takes inputs that are not square, found by trying."""
     side = model.card.input_size

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cvtool.errors import UsageError, is_out_of_memory
 from cvtool.models.folding import fold_batch_norm
-from cvtool.models.framing import Frame, back, frame_for, shown, takes_any_size
+from cvtool.models.framing import Frame, all_shown, back, frame_for, takes_any_size
 from cvtool.models.loader import Model
 from cvtool.models.predictions import Prediction, best_predictions, check_class, prediction_of, probabilities
 from cvtool.progress import Progress, silent
@@ -21,7 +21,7 @@ from cvtool.saliency.methods import METHODS
 from cvtool.saliency.options import Method, Reduce, SaliencyOptions
 from cvtool.saliency.question import Question, batch_of
 from cvtool.saliency.registry import reduced
-from cvtool.tensors import to_tensor
+from cvtool.tensors import to_batch
 
 Pixels = NDArray[np.float32]
 
@@ -175,8 +175,9 @@ def _explain_once(
     progress: Progress,
 ) -> list[Explanation]:
     started = time.perf_counter()
-    seen = [shown(pixels, frame, model.card) for pixels, frame in jobs]
-    x = torch.cat([to_tensor(each, model.device) for each in seen])
+    pictures, frames = [pixels for pixels, _ in jobs], [frame for _, frame in jobs]
+    seen = all_shown(pictures, frames, model.card)
+    x = to_batch(seen, model.device)
     if x.device.type == "cpu":
         x = x.contiguous(memory_format=torch.channels_last)
     asked = Question(model, x, torch.zeros(len(x), dtype=torch.long), None, options)
@@ -187,7 +188,8 @@ def _explain_once(
     other = None if contrast is None else _all_of(check_class(contrast, count), chances)
     custom = None
     if baseline is not None:
-        custom = torch.cat([to_tensor(shown(fit(baseline, f), f, model.card), model.device) for _, f in jobs])
+        fitted = [fit(baseline, frame) for frame in frames]
+        custom = to_batch(all_shown(fitted, frames, model.card), model.device)
     question = replace(asked, target=chosen, contrast=other, custom_baseline=custom, progress=progress)
     spec = METHODS[options.method]
     attribution = spec.explain(question).detach().float()
@@ -195,6 +197,8 @@ def _explain_once(
     maps = attribution if how is None or attribution.ndim == 3 else reduced(attribution, how)
     signed = options.method is Method.occlusion or (attribution.ndim == 4 and how is Reduce.sum)
     planes = maps.cpu().numpy()
+    # At once: number by number, a GPU would be waited for a dozen times for each picture.
+    chances, chosen, other = chances.cpu(), chosen.cpu(), None if other is None else other.cpu()
     seconds = (time.perf_counter() - started) / len(jobs)
     return [
         Explanation(
@@ -212,7 +216,7 @@ def _explain_once(
             options=options,
             seconds=seconds,
         )
-        for i, (plane, (_, frame)) in enumerate(zip(planes, jobs, strict=True))
+        for i, (plane, frame) in enumerate(zip(planes, frames, strict=True))
     ]
 
 

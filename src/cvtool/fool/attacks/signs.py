@@ -82,13 +82,13 @@ def walk(problem: Problem, start: Tensor, momentum: float = 0.0) -> None:
     direction = torch.zeros_like(x)
     for _ in problem.rounds(problem.steps, "steps"):
         rows = problem.waiting()
-        part = problem.only(rows)
-        gradient = part.climb(x[rows], Goal.cross_entropy).gradient
+        part, here = problem.only(rows), x[rows]
+        gradient = part.climb(here, Goal.cross_entropy).gradient
         if momentum:
             size = dual_length(gradient, Norm.linf).clamp_min(1e-12)
             direction[rows] = momentum * direction[rows] + gradient / per_picture(size)
             gradient = direction[rows]
-        x[rows] = inside(part, x[rows] + step * steepest(gradient, problem.norm))
+        x[rows] = inside(part, here + step * steepest(gradient, problem.norm))
     rows = problem.waiting()
     if len(rows):
         problem.only(rows).ask(x[rows])

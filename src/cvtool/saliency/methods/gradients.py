@@ -69,8 +69,10 @@ def noisy_moments(question: Question) -> tuple[Tensor, Tensor]:
     generator = question.random()
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
     for count in question.rounds(total, "noisy copies"):
-        noise = torch.stack([torch.randn(x.shape[1:], generator=generator) for _ in range(count)]).to(x.device)
-        copies = x + deviation * noise[:, None]
+        drawn = [torch.randn(x.shape[1:], generator=generator) for _ in range(count)]
+        # From pinned memory nobody waits for the transfer: the next noise is drawn while a GPU computes.
+        noise = torch.stack(drawn, out=torch.empty(count, *x.shape[1:], pin_memory=x.is_cuda))
+        copies = x + deviation * noise.to(x.device, non_blocking=x.is_cuda)[:, None]
         gradients = in_rounds(question.gradients(copies.flatten(0, 1)), count)
         mean += gradients.sum(0) / total
         square += gradients.square().sum(0) / total
