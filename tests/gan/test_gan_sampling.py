@@ -289,6 +289,7 @@ def test_labels_are_as_often_as_in_the_data() -> None:
 def test_exported_files_make_the_same_pictures(kind: Kind, classes: int) -> None:
     if kind is Kind.onnx:
         pytest.importorskip("onnxscript")
+        pytest.importorskip("torch", minversion="2.8")
     network = generator(classes=classes)
     checkpoint = Checkpoint(network, NetworkOptions(), NAMES[:classes])
     found = export(checkpoint, kind, "a note")

@@ -68,6 +68,8 @@ def kind_of(path: Path) -> Kind:
     if kind is None:
         raise UsageError(f"'{shown(path)}' must end in {' (TorchScript) or '.join(SUFFIXES)} to say what is written.")
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 8):
+        missing.append("'torch>=2.8'")  # before, its exporter failed on batch norms
     if kind is Kind.onnx and missing:
         raise UsageError(f"ONNX needs packages that are not here: pip install {' '.join(missing)}")
     return kind
