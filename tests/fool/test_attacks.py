@@ -153,6 +153,13 @@ def test_a_picture_at_the_border_is_fooled_though_small_steps_round_to_nothing(u
     assert result.l2 < 0.05
 
 
+@pytest.mark.parametrize(("norm", "eps"), [(Norm.l1, 150.0), (Norm.l0, 60.0)])
+def test_auto_keeps_within_what_its_best_attack_does_not_know(bumpy, greys, norm, eps):
+    for result in fool(greys(), bumpy, options(Method.auto, norm=norm, eps=eps, confidence=None)):
+        assert result.success
+        assert 0 < {"l1": result.l1, "l0": result.l0}[norm.value] <= eps * (1 + 1e-4)
+
+
 def test_a_limit_is_used_to_the_full(bumpy, greys):
     """4/255 is within 4/255, whatever float32 makes of the difference."""
     for result in fool(greys(), bumpy, options(Method.fgsm, eps=4 / 255)):

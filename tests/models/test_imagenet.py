@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from cvtool.errors import UnknownNameError, UsageError
-from cvtool.models.imagenet import classes, find_class, search
+from cvtool.models.imagenet import class_number, classes, find_class, search
 
 
 def test_names_equal_timms_reader() -> None:
@@ -79,6 +79,25 @@ def test_unknown_names_show_the_nearest(text: str, shown: str) -> None:
     with pytest.raises(UnknownNameError, match=f"No class '{text}'") as caught:
         find_class(text)
     assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("0", 0),
+        ("007", 7),
+        ("999", 999),
+        ("1000", None),
+        ("9" * 5000, None),
+        ("0" * 5000, 0),
+        ("-1", None),
+        ("\u0665", None),
+        ("", None),
+    ],
+)
+def test_numbers(text: str, number: int | None) -> None:
+    """Also such that Python refuses to read."""
+    assert class_number(text, 1000) == number
 
 
 def test_a_word_of_several_names_shows_these_names() -> None:

@@ -18,10 +18,11 @@ def class_index(text: str | None, card: ModelCard) -> int | None:
     """
     if text is None:
         return None
-    if card.classes == 1000:
-        from cvtool.models.imagenet import find_class
+    from cvtool.models.imagenet import class_number, find_class
 
+    if card.classes == 1000:
         return find_class(text).index
-    if not text.isascii() or not text.strip().isdigit() or int(text) >= card.classes:
+    index = class_number(text, card.classes)
+    if index is None:
         raise UsageError(f"'{card.name}' knows its {card.classes} classes by number only, 0 to {card.classes - 1}.")
-    return int(text)
+    return index

@@ -13,6 +13,7 @@ from cvtool.models.packages import data_file
 _FOLDER = "timm/data/_info"
 _HINT = "'cvtool classes TEXT' searches them."
 _MOST_NAMES = 6
+_LONGEST = 40  # characters of a number that is said again
 """Names in a message."""
 
 
@@ -63,6 +64,14 @@ def _table(file: str) -> dict[str, str]:
     return {key: value for key, _, value in (line.partition("\t") for line in _lines(file))}
 
 
+def class_number(text: str, count: int) -> int | None:
+    """The number below `count` that decimal digits say, or None; Python itself refuses to read thousands of digits."""
+    digits = text.strip().lstrip("0") or text.strip()[-1:]
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= len(str(count))):
+        return None
+    return int(digits) if int(digits) < count else None
+
+
 def find_class(text: str) -> ImageNetClass:
     """The class meant by an index (``"281"``), a WordNet id (``"n02123045"``), a name or a synonym.
 
@@ -75,9 +84,12 @@ def find_class(text: str) -> ImageNetClass:
     """
     wanted = folded(text)
     if wanted.isascii() and wanted.isdigit():
-        if int(wanted) < len(classes()):
-            return classes()[int(wanted)]
-        raise UnknownNameError("class", text.strip(), (), f"The indices go from 0 to {len(classes()) - 1}.")
+        index = class_number(wanted, len(classes()))
+        if index is None:
+            raise UnknownNameError(
+                "class", text.strip()[:_LONGEST], (), f"The indices go from 0 to {len(classes()) - 1}."
+            )
+        return classes()[index]
     first, any_name = _by_name()
     fitting = first.get(wanted) or any_name.get(wanted, [])
     fitting = fitting or [item for item in classes() if item.wnid == wanted]

@@ -10,6 +10,8 @@ from cvtool.fool.registry import ATTACKS, Kind, attack
 
 SMALLEST = (Method.ddn, Method.fmn, Method.alma)
 SURE = (Method.fmn, Method.ddn)
+WITHIN = {Norm.l1: Method.pgd, Norm.l0: Method.fmn}
+"""What is best within eps, where Auto-PGD knows no way."""
 
 
 @attack(
@@ -20,9 +22,9 @@ SURE = (Method.fmn, Method.ddn)
     paper="the attacks that it calls",
 )
 def auto(problem: Problem) -> None:
-    """Within eps Auto-PGD (L1: PGD); for the smallest change DDN, FMN and ALMA; else FMN, and DDN where that fails."""
+    """Within eps Auto-PGD (L1: PGD, L0: FMN); for the smallest change DDN, FMN and ALMA; else FMN, then DDN."""
     if math.isfinite(problem.eps):
-        ATTACKS[Method.pgd if problem.norm is Norm.l1 else Method.apgd].run(problem)
+        ATTACKS[WITHIN.get(problem.norm, Method.apgd)].run(problem)
     elif problem.norm is not Norm.l2:
         ATTACKS[Method.fmn].run(problem)
     elif problem.options.minimize:
