@@ -120,6 +120,12 @@ def test_one_change_for_all(bumpy, greys):
     assert sum(result.success for result in results) >= 5
 
 
+def test_one_change_for_all_is_tried_also_where_it_fools_none(bumpy, greys):
+    results = fool(greys(4), bumpy, options(Method.universal, eps=1 / 255, confidence=None))
+    assert not any(result.success for result in results)
+    assert [result.linf * 255 for result in results] == pytest.approx([1.0] * 4, abs=1e-3)
+
+
 def test_the_same_seed_gives_the_same_bytes(bumpy, greys):
     one, again = (fool(greys(), bumpy, options(Method.pgd, eps=20 / 255)) for _ in range(2))
     other = fool(greys(), bumpy, options(Method.pgd, eps=20 / 255, seed=1))

@@ -14,6 +14,7 @@ from PIL import Image
 from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.attacks.signs import random_start
+from cvtool.fool.attacks.sparse import _most, _worth
 from cvtool.fool.attacks.universal import _on_levels
 from cvtool.fool.goal import Goal
 from cvtool.fool.jpeg import jpeg, soft_jpeg
@@ -174,3 +175,16 @@ def test_psnr_and_ssim():
     assert psnr(pixels, pixels) == math.inf
     assert psnr(pixels, pixels + np.float32(0.1)) == pytest.approx(20, abs=1e-3)
     assert ssim(pixels, 1 - pixels) < 0.2
+
+
+def test_a_pixel_is_worth_what_its_ends_can_raise_the_score():
+    """Against trying both ends of every value; the best are chosen, as many as are asked for."""
+    x = torch.rand(2, 3, 6, 5, generator=torch.Generator().manual_seed(3))
+    gradient = changes(2)
+    gradient[0, :, 0, 0] = 0
+    rise = torch.stack([gradient * (end - x) for end in (0, 1)]).amax(0).sum(1, keepdim=True)
+    torch.testing.assert_close(_worth(gradient, x), rise)
+    chosen = _most(rise, 4)
+    assert chosen.flatten(1).sum(1).tolist() == [4, 4]
+    for values, some in zip(rise, chosen, strict=True):
+        assert values[some].min() > values[~some].max()

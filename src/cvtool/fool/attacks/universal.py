@@ -24,13 +24,13 @@ from cvtool.fool.registry import Kind, attack
 def universal(problem: Problem) -> None:
     """The same change within eps for all pictures: one step for each batch, `problem.steps` times through all.
 
-    Of the changes after each time the one that fools most is kept.
+    Of the changes after each time the one that fools most is kept, of several the last.
     """
     change = torch.zeros_like(problem.x[:1])
     parts = torch.split(torch.arange(len(problem.x), device=problem.x.device), problem.options.batch)
     step = problem.options.step_size or 2.5 * problem.eps / problem.steps
     radius = problem.x.new_full((1,), problem.eps)
-    best, most = change, -1
+    best, most = change, 0
     for _ in problem.rounds(problem.steps, "times through all", patient=True):
         for rows in parts:
             part = problem.only(rows)
@@ -40,7 +40,7 @@ def universal(problem: Problem) -> None:
             )
         whole = _on_levels(change, problem.options.levels)
         fooled = _fooled(problem, parts, whole)
-        if fooled > most:
+        if fooled >= most:
             best, most = whole, fooled
     _fooled(problem, parts, best)
 
