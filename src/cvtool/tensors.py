@@ -18,14 +18,15 @@ PRECISIONS = {"auto": None, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16
 
 def to_tensor(pixels: NDArray[np.float32], device: torch.device | str = "cpu") -> Tensor:
     """Picture (H, W, 3) float32 in [0, 1] → tensor (1, 3, H, W) float32 on `device`, with memory of its own."""
-    return to_batch([pixels], device)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"expected a picture (H, W, 3), got shape {pixels.shape}")
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
+    return torch.from_numpy(planes.copy() if np.shares_memory(planes, pixels) else planes)[None].to(device)
 
 
 def to_batch(pictures: Sequence[NDArray[np.float32]], device: torch.device | str = "cpu") -> Tensor:
     """Pictures (H, W, 3) float32 of one size → tensor (N, 3, H, W) on `device`: one transfer, rearranged there."""
     stacked = np.stack(pictures).astype(np.float32, copy=False)
-    if stacked.ndim != 4 or stacked.shape[3] != 3:
-        raise ValueError(f"expected a picture (H, W, 3), got shape {stacked.shape[1:]}")
     return torch.from_numpy(stacked).to(device).permute(0, 3, 1, 2).contiguous()
 
 
