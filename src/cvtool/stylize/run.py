@@ -66,6 +66,7 @@ class Run:
         budget: seconds from the start of the run, or None.
         may_end_early: a scale ends when its loss no longer falls.
         fp16: scale the loss against underflow.
+        replay: a GPU may record steps, which takes several times the memory.
         index, done: the current scale and its steps so far.
         terms: the last loss and its parts.
         stopped_by: why it ended.
@@ -79,6 +80,7 @@ class Run:
     budget: float | None = None
     may_end_early: bool = True
     fp16: bool = False
+    replay: bool = False
     index: int = 0
     done: int = 0
     terms: dict[str, float] = field(default_factory=dict)
@@ -127,7 +129,7 @@ class Run:
             # Clamping between the steps of L-BFGS would contradict the curvature it has gathered.
             project=unit_box if self.optimizer_name is Optimizer.adam else None,
             scaler=self._scaler,
-            replay=True,
+            replay=self.replay,
         )
         first, timed_from = self.done, time.monotonic()
         while self.done < self.plan[self.index].steps:

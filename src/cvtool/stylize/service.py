@@ -167,6 +167,7 @@ def stylize(
         budget=options.budget,
         may_end_early=not options.steps and options.budget is None,  # who names steps or a time gets them
         fp16=choose_dtype(model.device, options.precision) == torch.float16,
+        replay=options.max_memory is None and not options.tile,
     )
     job = _job(content, styles, regions, init, anchor, model, options)
     if resume is not None:
