@@ -56,7 +56,7 @@ GROUPS = {
     "stylize": Group(("stylize/losses.py",), ("stylize/test_losses.py", "stylize/test_style_files.py")),
     "attacks": Group(
         ("fool/attacks/",),
-        ("fool/test_twins.py", "fool/test_parts.py", "fool/test_attacks.py", "fool/test_patch.py"),
+        tuple(f"fool/test_{name}.py" for name in ("oracles", "twins", "parts", "attacks", "patch")),
     ),
 }
 

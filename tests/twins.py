@@ -8,7 +8,7 @@ there the attack ends.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import nn
 
 Array = np.ndarray
 Rounds = Generator[None, bool, None]
+Put = Callable[..., torch.Tensor]
 SLACK = 1e-3
 
 
@@ -214,10 +215,8 @@ def pgd(case: Case, steps: int, restarts: int) -> None:
 def apgd(case: Case, steps: int, restarts: int) -> Rounds:
     """Croce and Hein, algorithm 1, with the checkpoints of section 3.2."""
     generator = torch.Generator().manual_seed(0)
-    pieces = [0.0, 0.22]
-    while pieces[-1] < 1:
-        pieces.append(pieces[-1] + max(pieces[-1] - pieces[-2] - 0.03, 0.06))
-    checkpoints = [math.ceil(piece * steps) for piece in pieces]
+    ends = (22, 41, 57, 70, 80, 87, 93, 99)  # in percent; pieces of 22, 19, 16, 13, 10, 7, 6, 6
+    checkpoints = [math.ceil(end * steps / 100) for end in ends]
     for _ in range(1 + restarts):
         xs = [anywhere(case, generator)]
         z, gradient = case.show(xs[0], case.ratio_slope)
@@ -474,8 +473,11 @@ def fools_of(cases: list[Case], change: Array) -> int:
     return sum(case.ask(case.in_ball(case.x + change)) >= 0 for case in cases)
 
 
-def patch(case: Case, steps: int, share: float) -> Rounds:
-    """Brown et al. at one place, the square of the strongest gradient: signs, steps from 0.1 to 0.01."""
+def patch(case: Case, steps: int, share: float, put: Put | None = None) -> Rounds:
+    """Brown et al. at one place, the square of the strongest gradient: signs, steps from 0.1 to 0.01.
+
+    With `put`, which lays a sticker on a picture, first at random places.
+    """
     _, gradient = case.show(case.x, case.likelihood)
     height, width = case.x.shape[1:]
     side = max(1, round(share * min(height, width)))
@@ -485,10 +487,54 @@ def patch(case: Case, steps: int, share: float) -> Rounds:
     free = np.zeros((1, height, width))
     free[:, top : top + side, left : left + side] = 1
     case.mask = free if case.mask is None else free * case.mask
-    x = case.in_box(np.full_like(case.x, 0.5))
+    x, first = case.in_box(np.full_like(case.x, 0.5)), 0.1
+    if put is not None:
+        x, first = hold_anywhere(case, x, steps, (slice(None), slice(top, top + side), slice(left, left + side)), put)
     for k in range(steps):
         if (yield):
             break
         _, gradient = case.show(x, case.likelihood)
-        x = case.in_box(x + falling(k, steps, 0.1, 0.01) * np.sign(gradient))
+        x = case.in_box(x + falling(k, steps, first, 0.01) * np.sign(gradient))
     case.ask(x)
+
+
+def hold_anywhere(case: Case, x: Array, steps: int, spot: tuple[slice, ...], put: Put) -> tuple[Array, float]:
+    """Athalye et al., equation 3: the sum over the place itself and four random ones; momentum of 0.9.
+
+    Afterwards a last touch is enough: all its steps are of 0.01.
+    """
+    generator, direction = torch.Generator().manual_seed(0), np.zeros_like(x)
+    for k in range(steps):
+        _, gradient = case.show(x, case.likelihood)
+        for where in placements(4, x[spot].shape[1], x.shape[1:], generator):
+            leaf = torch.from_numpy(x.copy()).requires_grad_()
+            placed = put(leaf[spot], torch.from_numpy(case.x), *where)
+            case.shown.append(placed.detach().numpy())
+            out = case.module(placed[None])[0]
+            (slope,) = torch.autograd.grad(out @ torch.from_numpy(case.likelihood(out.detach().numpy())), leaf)
+            gradient = gradient + slope.numpy()
+        direction = 0.9 * direction + gradient / np.abs(gradient).sum()
+        x = case.in_box(x + falling(k, steps, 0.1, 0.01) * np.sign(direction))
+    case.forget()
+    case.ask(x)
+    return x, 0.01
+
+
+def placements(
+    count: int, side: int, whole: tuple[int, int], generator: torch.Generator
+) -> Iterator[tuple[float, float, float, float]]:
+    """Row and column of the centre, scale (3/4 to 4/3, evenly in its logarithm), angle (22.5° either way)."""
+    for row, column, size, turn in torch.rand((count, 4), generator=generator).tolist():
+        scale, angle = math.exp(math.log(3 / 4) + size * math.log(16 / 9)), math.pi / 8 * (2 * turn - 1)
+        half = (
+            scale
+            * side
+            * math.sqrt(2)
+            / 2
+            * max(abs(math.cos(angle + quarter)) for quarter in (-math.pi / 4, math.pi / 4))
+        )
+        centre = [
+            half + share * (length - 2 * half) if 2 * half < length else length / 2
+            for share, length in zip((row, column), whole, strict=True)
+        ]
+        yield centre[0], centre[1], scale, angle

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -14,80 +12,11 @@ import torch
 import twins
 from torch import Tensor, nn
 from twins import Case, Rounds
+from watching import SEED, Watched, cases_of, pictures, watched
 
 from cvtool.fool.attacks import ATTACKS
-from cvtool.fool.goal import Goal
-from cvtool.fool.options import FoolOptions, Method, Norm
-from cvtool.fool.problem import Best, Objective, Problem
-
-SEED = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Watched(Problem):
-    """A problem that keeps what the network was shown, for each picture."""
-
-    shown: dict[int, list[np.ndarray]] = field(default_factory=lambda: defaultdict(list))
-
-    def keep(self, x: Tensor) -> None:
-        for row, each in zip(self.rows.tolist(), x.detach().clone().numpy(), strict=True):
-            self.shown[row].append(each)
-
-    def ask(self, x: Tensor):
-        self.keep(x)
-        return super().ask(x)
-
-    def climb(self, x: Tensor, objective: Objective):
-        self.keep(x)
-        return super().climb(x, objective)
-
-    def jacobian(self, x: Tensor, objectives: list[Objective]):
-        self.keep(x)
-        return super().jacobian(x, objectives)
-
-    def logits(self, x: Tensor) -> Tensor:
-        self.keep(x)
-        return super().logits(x)
-
-
-def pictures(count: int, side: int = 24) -> Tensor:
-    """Of all values, black and white among them: steps leave the box."""
-    random = np.random.default_rng(6)
-    return torch.from_numpy(np.clip(random.normal(0.5, 0.3, (count, 3, side, side)), 0, 1))
-
-
-def watched(victim, x: Tensor, method: Method, *, norm: Norm, eps: float, steps: int, aimed: bool, **more) -> Watched:
-    """A problem in float64, without rounding."""
-    module = copy.deepcopy(victim.model.module).double()
-    logits = module(x)
-    label = logits.argmax(1)
-    target = (label + 1) % logits.shape[1] if aimed else None
-    return Watched(
-        model=replace(victim.model, module=module),
-        x=x,
-        look=lambda pictures: pictures,
-        goal=Goal(label, target),
-        norm=norm,
-        eps=eps,
-        options=FoolOptions(method=method, levels=None, seed=SEED, **more),
-        steps=steps,
-        best=Best(x, logits),
-        rows=torch.arange(len(x)),
-    )
-
-
-def cases_of(problem: Problem) -> list[Case]:
-    goal, targets = problem.goal, [None] * len(problem.x)
-    if goal.target is not None:
-        targets = goal.target.tolist()
-    cases = [
-        Case(problem.model.module, x, label, target, problem.norm.value, problem.eps)
-        for x, label, target in zip(problem.x.numpy(), goal.label.tolist(), targets, strict=True)
-    ]
-    if problem.mask is not None:
-        for case, mask in zip(cases, problem.mask.numpy(), strict=True):
-            case.mask = mask
-    return cases
+from cvtool.fool.attacks.patch import Placement, put
+from cvtool.fool.options import Method, Norm
 
 
 def run_together(cases: list[Case], twin: Callable[..., Rounds | None], *given: object) -> None:
@@ -247,3 +176,13 @@ def test_universal_shows_what_its_twin_shows(bumpy, norm, eps, aimed):
     cases = cases_of(problem)
     twins.universal(cases, 8, 2)
     compare(problem, cases)
+
+
+def test_a_patch_that_holds_anywhere_shows_what_its_twin_shows(bumpy):
+    def put_one(sticker: Tensor, x: Tensor, *where: float) -> Tensor:
+        return put(sticker[None], x[None], Placement(*where))[0]
+
+    problem = watched(
+        bumpy, pictures(2), Method.patch, norm=Norm.l0, eps=math.inf, steps=6, aimed=True, patch_robust=True
+    )
+    assert_twins(problem, twins.patch, 6, 0.3, put_one)
