@@ -46,10 +46,10 @@ class Watched(Problem):
         return super().logits(x)
 
 
-def pictures(count: int, side: int = 24) -> Tensor:
+def pictures(count: int, height: int = 24, width: int | None = None) -> Tensor:
     """Of all values, black and white among them: steps leave the box."""
     random = np.random.default_rng(6)
-    return torch.from_numpy(np.clip(random.normal(0.5, 0.3, (count, 3, side, side)), 0, 1))
+    return torch.from_numpy(np.clip(random.normal(0.5, 0.3, (count, 3, height, width or height)), 0, 1))
 
 
 def watched(victim, x: Tensor, method: Method, *, norm: Norm, eps: float, steps: int, aimed: bool, **more) -> Watched:

@@ -142,6 +142,23 @@ def test_a_sure_goal_misses_what_the_odds_miss(chance, reached):
     assert bool(goal.reached(logits)) == reached
 
 
+@pytest.mark.parametrize("confidence", [None, 0.6])
+def test_a_goal_is_reached_in_front_only(confidence):
+    """A tie is not in front, and 0.55 is not 0.6."""
+    chances = torch.tensor([[0.8, 0.2], [0.5, 0.5], [0.45, 0.55], [0.3, 0.7]], dtype=torch.float64)
+    found = Goal(torch.zeros(4, dtype=torch.long), None, confidence).reached(chances.log())
+    assert found.dtype is torch.bool
+    assert found.tolist() == [False, False, confidence is None, True]
+
+
+def test_a_hair_in_front_is_in_front():
+    """Attacks go a thousandth of a logit further, files need not."""
+    goal = Goal(torch.tensor([0]), None)
+    hair = torch.tensor([[0.0, 5e-4]], dtype=torch.float64)
+    assert goal.reached(hair).tolist() == [True]
+    assert float(goal.lead(hair)) == pytest.approx(-5e-4)
+
+
 def test_with_three_classes_the_ratio_is_the_margin():
     goal = Goal(torch.tensor([0]), None)
     assert float(goal.logits_ratio(torch.tensor([[3.0, 1.0, 2.0]]))) == -1

@@ -133,6 +133,25 @@ def test_jsma_changes_more_pixels_at_a_time_in_a_larger_picture(make_victim, bum
     assert_twins(problem, twins.jsma, 6)
 
 
+class Middle(nn.Module):
+    """What is in the middle, 24 × 24."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        top, left = ((side - 24) // 2 for side in x.shape[2:])
+        return x[:, :, top : top + 24, left : left + 24]
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 31), (33, 24)])
+@pytest.mark.parametrize("method", [Method.square, Method.patch, Method.jsma, Method.pgd])
+def test_pictures_may_be_wide_or_tall(make_victim, bumpy, method, height, width):
+    victim = make_victim(nn.Sequential(Middle(), bumpy.model.module), 6)
+    ball = method in (Method.square, Method.pgd)
+    norm, eps = (Norm.linf, NARROW[Norm.linf]) if ball else (Norm.l0, math.inf)
+    problem = watched(victim, pictures(2, height, width), method, norm=norm, eps=eps, steps=12, aimed=False, patch=0.4)
+    given = {Method.patch: (0.4,), Method.jsma: ()}.get(method, (0,))
+    assert_twins(problem, getattr(twins, method.value), 12, *given)
+
+
 def with_mask(problem: Watched) -> Watched:
     """The upper left corner stays as it is."""
     mask = torch.ones_like(problem.x[:, :1])
