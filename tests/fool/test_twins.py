@@ -170,8 +170,35 @@ def test_boundary_shows_what_its_twin_shows(bumpy, masked):
     compare(problem, cases)
 
 
-def test_boundary_goes_on_where_nothing_is_noise(bumpy):
-    """A hundred starts in vain, and no more."""
+class Fickle(nn.Module):
+    """Sees class 1 in so many pictures, after the first, and class 0 from then on."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times, self.seen = times, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        number = self.seen + torch.arange(len(x))
+        self.seen += len(x)
+        score = torch.where((number > 0) & (number <= self.times), 1.0, -1.0).to(x)
+        return torch.stack([torch.zeros_like(score), score], 1)
+
+
+@pytest.mark.parametrize("times", [1 + 12 + 60, 1 + 12 + 100 + 1 + 12 + 141])
+def test_boundary_gives_up_a_direction_that_leads_nowhere(make_victim, times):
+    """Of a thousandth of the distance no step is tried; all of one opinion, the probes are not centred."""
+    problem = watched(
+        make_victim(Fickle(times), 2), pictures(1), Method.boundary, norm=Norm.l2, eps=math.inf, steps=3, aimed=False
+    )
+    ATTACKS[Method.boundary].run(problem)
+    problem.model.module.seen = 1
+    (case,) = cases_of(problem)
+    twins.boundary(case, 3, torch.Generator().manual_seed(SEED))
+    compare(problem, [case])
+
+
+def test_boundary_starts_a_hundred_times_at_most(bumpy):
+    """Where the mask lets nothing change, all starts are in vain."""
     problem = watched(bumpy, pictures(1), Method.boundary, norm=Norm.l2, eps=1e-3, steps=3, aimed=False)
     problem = replace(problem, mask=torch.zeros_like(problem.x[:, :1]))
     ATTACKS[Method.boundary].run(problem)
