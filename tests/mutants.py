@@ -54,7 +54,10 @@ GROUPS = {
         ),
     ),
     "stylize": Group(("stylize/losses.py",), ("stylize/test_losses.py", "stylize/test_style_files.py")),
-    "attacks": Group(("fool/attacks/",), ("fool/test_parts.py", "fool/test_attacks.py", "fool/test_patch.py")),
+    "attacks": Group(
+        ("fool/attacks/",),
+        tuple(f"fool/test_{name}.py" for name in ("oracles", "twins", "parts", "attacks", "patch")),
+    ),
 }
 
 

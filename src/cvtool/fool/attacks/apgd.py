@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 import torch
 from torch import Tensor
 
@@ -72,7 +70,7 @@ def _asked(problem: Problem, x: Tensor) -> tuple[Tensor, Answer]:
 
 def _checkpoints(steps: int) -> list[int]:
     """After which steps to look back: the pieces between get shorter, from 22 % down to 6 % of all."""
-    shares = [0.0, 0.22]
-    while shares[-1] < 1:
-        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    return [ceil(share * steps) for share in shares[1:]]
+    percent = [0, 22]  # whole numbers: in floats the sums end a hair above, and ceil makes a step of that
+    while percent[-1] < 100:
+        percent.append(percent[-1] + max(percent[-1] - percent[-2] - 3, 6))
+    return [-(-share * steps // 100) for share in percent[1:]]
