@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import torch
 import twins
 from watching import cases_of, pictures, watched
 
+from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.attacks.apgd import _checkpoints
 from cvtool.fool.attacks.boundary import _to_border
@@ -19,10 +21,10 @@ from cvtool.fool.attacks.decoupled import cosine, farthest
 from cvtool.fool.attacks.lagrangian import _scaled_lead, _slope
 from cvtool.fool.attacks.patch import Placement, draw, holding, put
 from cvtool.fool.attacks.sparse import _take_back
-from cvtool.fool.goal import Goal
+from cvtool.fool.goal import Goal, check_confidence
 from cvtool.fool.norms import dual_length, length, project, steepest, unit
 from cvtool.fool.options import Method, Norm
-from cvtool.fool.problem import Spot
+from cvtool.fool.problem import Best, Spot
 from cvtool.fool.rounding import step_over_rounding
 
 NORMS = list(Norm)
@@ -151,6 +153,23 @@ def test_a_goal_is_reached_in_front_only(confidence):
     assert found.tolist() == [False, False, confidence is None, True]
 
 
+@pytest.mark.parametrize(("confidence", "possible"), [(None, True), (0.5, True), (0.0, False), (1.0, False)])
+def test_a_confidence_is_between_nothing_and_certainty(confidence, possible):
+    with nullcontext() if possible else pytest.raises(UsageError, match="between 0 and 1"):
+        check_confidence(confidence)
+
+
+def test_iterations_unless_told_otherwise():
+    steps = {method.value: spec.steps for method, spec in ATTACKS.items()}
+    assert steps == {
+        **dict.fromkeys(["auto", "ascent", "apgd", "ddn", "fmn"], 100),
+        **dict.fromkeys(["bim", "mi-fgsm", "boundary"], 10),
+        **dict.fromkeys(["alma", "cw"], 300),
+        **dict.fromkeys(["jsma", "patch"], 200),
+        **{"fgsm": 1, "pgd": 40, "square": 1000, "deepfool": 50, "universal": 20},
+    }
+
+
 def test_a_hair_in_front_is_in_front():
     """Attacks go a thousandth of a logit further, files need not."""
     goal = Goal(torch.tensor([0]), None)
@@ -226,7 +245,11 @@ def test_over_rounding_in_ever_longer_steps(bumpy):
         assert len(problem.shown[row]) > 1
         np.testing.assert_allclose(problem.shown[row], wanted, atol=1e-9)
     fooled = problem.best.found
-    assert bool(fooled.all()) or len(problem.shown[0]) == 1 + 16
+    assert bool(fooled.all())
+    still = replace(problem, best=Best(x, problem.best.logits), mask=torch.zeros_like(x[:, :1]))
+    still.shown.clear()
+    step_over_rounding(still)
+    assert len(still.shown[0]) == 1 + 16
 
 
 @pytest.mark.parametrize(("levels_away", "tried"), [(1.4, True), (1.6, False)])

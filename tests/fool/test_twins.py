@@ -170,6 +170,26 @@ def test_boundary_shows_what_its_twin_shows(bumpy, masked):
     compare(problem, cases)
 
 
+@pytest.mark.parametrize("method", [Method.alma, Method.cw, Method.fmn])
+def test_few_free_pixels_make_it_slow(bumpy, method):
+    """What the attacks do after failures: heavier penalties, larger radii."""
+    problem = watched(bumpy, pictures(4), method, norm=Norm.l2, eps=math.inf, steps=60, aimed=True)
+    mask = torch.zeros_like(problem.x[:, :1])
+    for each, side in zip(mask, (2, 5, 8, 10), strict=True):
+        each[:, 8 : 8 + side, 8 : 8 + side] = 1
+    problem = replace(problem, mask=mask)
+    assert_twins(problem, TWINS.get(method.value) or getattr(twins, method.value), 60)
+    assert not problem.best.found.all()
+
+
+def test_squares_are_never_of_no_pixels(make_victim):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 5))
+    problem = watched(
+        make_victim(network, 5, side=8), pictures(1, 8), Method.square, norm=Norm.linf, eps=1e-5, steps=200, aimed=True
+    )
+    assert_twins(problem, twins.square, 200, 0)
+
+
 class Fickle(nn.Module):
     """Sees class 1 in so many pictures, after the first, and class 0 from then on."""
 
