@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import twins
+import twins_of_pixels
 from watching import cases_of, pictures, watched
 
 from cvtool.errors import UsageError
@@ -264,7 +265,7 @@ def test_only_pictures_that_hardly_moved_are_sent_over_the_rounding(bumpy, level
 
 def test_random_placements_are_the_twins():
     drawn = draw(5, 20, (3, 4, 60, 30), torch.Generator().manual_seed(2))
-    wanted = twins.placements(5, 20, (60, 30), torch.Generator().manual_seed(2))
+    wanted = twins_of_pixels.placements(5, 20, (60, 30), torch.Generator().manual_seed(2))
     for one, (row, column, scale, angle) in zip(drawn, wanted, strict=True):
         assert (one.row - 3, one.column - 4, one.scale, one.angle) == pytest.approx((row, column, scale, angle))
 
@@ -274,7 +275,7 @@ def test_a_sticker_is_tried_at_a_hundred_fresh_places(bumpy):
     sticker = torch.zeros((1, 3, 14, 14), dtype=torch.float64)
     found = holding(problem, sticker)
     fooled = 0
-    for where in twins.placements(100, 14, (24, 24), torch.Generator().manual_seed(2**32)):
+    for where in twins_of_pixels.placements(100, 14, (24, 24), torch.Generator().manual_seed(2**32)):
         logits = problem.model.module(put(sticker, problem.x, Placement(*where)))
         fooled += int(logits.argmax()) != int(problem.goal.label)
     assert 0 < fooled < 100

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import twins
+import twins_of_pixels
 from torch import Tensor, nn
 from twins import Case, Rounds
 from watching import SEED, Watched, cases_of, pictures, watched
@@ -93,20 +94,25 @@ TRIALS = [
 TWINS = {"bim": twins.walk, "mi-fgsm": twins.walk, "cw": twins.carlini_wagner}
 
 
+def twin_of(name: str):
+    """Of an attack, where it does not need more than a case and numbers."""
+    return TWINS.get(name) or getattr(twins, name, None) or getattr(twins_of_pixels, name)
+
+
 @pytest.mark.parametrize("aimed", [False, True])
 @pytest.mark.parametrize("trial", TRIALS, ids=str)
 def test_it_shows_what_its_twin_shows(bumpy, trial, aimed):
     problem = watched(
         bumpy, pictures(3), trial.method, norm=trial.norm, eps=trial.eps, steps=trial.steps, aimed=aimed, **trial.more
     )
-    assert_twins(problem, TWINS.get(trial.method.value) or getattr(twins, trial.method.value), *trial.given)
+    assert_twins(problem, twin_of(trial.method.value), *trial.given)
 
 
 @pytest.mark.parametrize("aimed", [False, True])
 @pytest.mark.parametrize("method", [Method.ddn, Method.fmn, Method.alma, Method.cw, Method.deepfool])
 def test_also_where_all_borders_are_planes(linear, method, aimed):
     problem = watched(linear, pictures(2), method, norm=Norm.l2, eps=math.inf, steps=20, aimed=aimed)
-    assert_twins(problem, TWINS.get(method.value) or getattr(twins, method.value), 20)
+    assert_twins(problem, twin_of(method.value), 20)
 
 
 def assert_twins(problem: Watched, twin: Callable[..., Rounds | None], *given: object) -> None:
@@ -130,7 +136,7 @@ def test_deepfool_measures_ten_borders(make_victim, linear):
 def test_jsma_changes_more_pixels_at_a_time_in_a_larger_picture(make_victim, bumpy):
     large = make_victim(nn.Sequential(nn.AvgPool2d(5), bumpy.model.module), 6, side=120)
     problem = watched(large, pictures(1, 120), Method.jsma, norm=Norm.l0, eps=math.inf, steps=6, aimed=False)
-    assert_twins(problem, twins.jsma, 6)
+    assert_twins(problem, twins_of_pixels.jsma, 6)
 
 
 class Middle(nn.Module):
@@ -149,7 +155,7 @@ def test_pictures_may_be_wide_or_tall(make_victim, bumpy, method, height, width)
     norm, eps = (Norm.linf, NARROW[Norm.linf]) if ball else (Norm.l0, math.inf)
     problem = watched(victim, pictures(2, height, width), method, norm=norm, eps=eps, steps=12, aimed=False, patch=0.4)
     given = {Method.patch: (0.4,), Method.jsma: ()}.get(method, (0,))
-    assert_twins(problem, getattr(twins, method.value), 12, *given)
+    assert_twins(problem, twin_of(method.value), 12, *given)
 
 
 def with_mask(problem: Watched) -> Watched:
@@ -166,7 +172,7 @@ def test_boundary_shows_what_its_twin_shows(bumpy, masked):
     ATTACKS[Method.boundary].run(problem)
     cases, generator = cases_of(problem), torch.Generator().manual_seed(SEED)
     for case in cases:
-        twins.boundary(case, 3, generator)
+        twins_of_pixels.boundary(case, 3, generator)
     compare(problem, cases)
 
 
@@ -178,7 +184,7 @@ def test_few_free_pixels_make_it_slow(bumpy, method):
     for each, side in zip(mask, (2, 5, 8, 10), strict=True):
         each[:, 8 : 8 + side, 8 : 8 + side] = 1
     problem = replace(problem, mask=mask)
-    assert_twins(problem, TWINS.get(method.value) or getattr(twins, method.value), 60)
+    assert_twins(problem, twin_of(method.value), 60)
     assert not problem.best.found.all()
 
 
@@ -213,7 +219,7 @@ def test_boundary_gives_up_a_direction_that_leads_nowhere(make_victim, times):
     ATTACKS[Method.boundary].run(problem)
     problem.model.module.seen = 1
     (case,) = cases_of(problem)
-    twins.boundary(case, 3, torch.Generator().manual_seed(SEED))
+    twins_of_pixels.boundary(case, 3, torch.Generator().manual_seed(SEED))
     compare(problem, [case])
 
 
@@ -231,7 +237,7 @@ def test_masks_hold_for_twins_too(bumpy, method):
     norm = Norm.l0 if method is Method.patch else Norm.l2
     problem = with_mask(watched(bumpy, pictures(2), method, norm=norm, eps=eps, steps=8, aimed=False))
     given = {Method.pgd: (8, 0), Method.patch: (8, 0.3), Method.ddn: (8,)}[method]
-    assert_twins(problem, getattr(twins, method.value), *given)
+    assert_twins(problem, twin_of(method.value), *given)
 
 
 @pytest.mark.parametrize("aimed", [False, True])
@@ -240,7 +246,7 @@ def test_universal_shows_what_its_twin_shows(bumpy, norm, eps, aimed):
     problem = watched(bumpy, pictures(5), Method.universal, norm=norm, eps=eps, steps=8, aimed=aimed, batch=2)
     ATTACKS[Method.universal].run(problem)
     cases = cases_of(problem)
-    twins.universal(cases, 8, 2)
+    twins_of_pixels.universal(cases, 8, 2)
     compare(problem, cases)
 
 
@@ -251,4 +257,4 @@ def test_a_patch_that_holds_anywhere_shows_what_its_twin_shows(bumpy):
     problem = watched(
         bumpy, pictures(2), Method.patch, norm=Norm.l0, eps=math.inf, steps=6, aimed=True, patch_robust=True
     )
-    assert_twins(problem, twins.patch, 6, 0.3, put_one)
+    assert_twins(problem, twins_of_pixels.patch, 6, 0.3, put_one)
