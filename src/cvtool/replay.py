@@ -19,7 +19,7 @@ WARM_UP = 3
 
 
 class Replayed(Generic[T]):
-    """Calls `work`; on a CUDA device from its fifth call on it is one launch.
+    """Calls `work`; on a CUDA device it is recorded at its fourth call, and one launch from then on.
 
     Args:
         work: takes tensors and computes on its device alone: it asks no tensor for its value, takes the same way every
