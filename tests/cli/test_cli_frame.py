@@ -239,6 +239,18 @@ def test_what_would_meet_the_next_input_too_ends_all(error: Exception) -> None:
 # Ctrl-C
 
 
+def test_what_comes_too_late_for_one_picture_stops_before_the_next() -> None:
+    with stop_on_interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt():
+        raise AssertionError("nothing more is begun")
+    with stop_on_interrupt() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+    with stop_on_interrupt() as stop:  # it was heard
+        assert not stop()
+
+
 def test_the_first_interrupt_asks_the_second_ends() -> None:
     before = signal.getsignal(signal.SIGINT)
     notices: list[str] = []

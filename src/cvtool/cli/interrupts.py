@@ -20,6 +20,10 @@ terminated = threading.Event()
 """Set when SIGTERM came; who was pressed Ctrl-C is not started again, who was told to end by torchrun may be."""
 
 
+unheard = threading.Event()
+"""Set when work ended without asking again after it was to stop: what would come next does not begin."""
+
+
 def was_terminated() -> bool:
     """Whether SIGTERM has asked this process to end."""
     return terminated.is_set()
@@ -36,12 +40,19 @@ def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Sto
     asked again it does not end at once: all processes get the signal, some of them twice. The handlers that were there
     before are put back at the end. Outside the main thread, where Python allows no handlers, the lent `Stop` never
     turns True.
+
+    Raises:
+        KeyboardInterrupt: the work before this was asked to stop at its very end, and so did not hear of it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield never
         return
 
+    if unheard.is_set():
+        unheard.clear()
+        raise KeyboardInterrupt
     asked: float | None = None
+    heard = False
     launched = launch() is not None
 
     def handle(signum: int, frame: FrameType | None) -> None:
@@ -57,9 +68,16 @@ def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Sto
         if signum == signal.SIGINT or not launched:
             notice()
 
+    def stop() -> bool:
+        nonlocal heard
+        heard = asked is not None
+        return heard
+
     previous = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked is not None
+        yield stop
+        if asked is not None and not heard:
+            unheard.set()
     finally:
         for each, handler in previous.items():
             # None: the previous handler was not set from Python, so it cannot be put back by it.

@@ -16,7 +16,7 @@ from cvtool.cli import processes
 from cvtool.cli.commands import Group
 from cvtool.cli.console import OutputClosed, cost_told, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
-from cvtool.cli.interrupts import end_on_terminate
+from cvtool.cli.interrupts import end_on_terminate, unheard
 from cvtool.cli.waiting import wait_as_the_machine_is
 
 
@@ -84,6 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     Args:
         arguments: the words after ``cvtool``.
     """
+    unheard.clear()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a file name may hold bytes that no encoding knows
             stream.reconfigure(errors="backslashreplace")
