@@ -62,7 +62,7 @@ PARTS = (
     Part(("gan.py", "losses"), "25 minutes"),
     Part(("gan.py", "speed"), "minutes"),
     Part(("scaling.py",), "10 minutes", table=("--table",)),
-    Part(("gpu.py",), "4 minutes, where there is a GPU", table=("--table",)),
+    Part(("gpu.py",), "minutes, where there is a GPU", table=("--table",)),
 )
 HELPERS = ("all.py", "gpu_tasks.py", "judges.py")
 """Files here that measure nothing by themselves."""

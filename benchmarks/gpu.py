@@ -1,6 +1,6 @@
 """What a GPU is worth: every technique on it and on the CPU of the same machine, and peers on the same GPU.
 
-    python benchmarks/gpu.py                       # about 5 minutes
+    python benchmarks/gpu.py                       # minutes, most of them on the CPU
     python benchmarks/gpu.py --only gan,fool       # by the beginnings of the names
     python benchmarks/gpu.py --cpu-seconds 0       # leave the CPU out
     python benchmarks/gpu.py --table               # only prints what was measured

@@ -1,5 +1,7 @@
 """Recorded work does what the same work does when it is called: on a GPU; elsewhere it is called."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -42,6 +44,10 @@ def test_a_recorded_gradient_leads_where_a_computed_one_does():
         assert ours["twice"] == pytest.approx(2 * ours["loss"])
 
 
+def bowl(weight, x):
+    return {"loss": (weight * (x - 0.5).square()).sum() + (x**4).sum()}
+
+
 @pytest.mark.gpu
 def test_lbfgs_asks_a_recording_as_often_as_it_likes():
     found = []
@@ -49,8 +55,7 @@ def test_lbfgs_asks_a_recording_as_often_as_it_likes():
         picture = torch.zeros(1, 3, 8, 8, device="cuda", requires_grad=True)
         weight = torch.linspace(1, 9, 192, device="cuda").view(1, 3, 8, 8)
         optimizer = torch.optim.LBFGS([picture], lr=1.0, max_iter=1, line_search_fn="strong_wolfe")
-        loss = lambda x, weight=weight: {"loss": (weight * (x - 0.5).square()).sum() + (x**4).sum()}  # noqa: E731
-        steps = follow_gradient(picture, loss, optimizer, replay=replay)
+        steps = follow_gradient(picture, partial(bowl, weight), optimizer, replay=replay)
         found.append((float([next(steps) for _ in range(12)][-1]["loss"]), picture.detach().clone()))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-3, atol=1e-4)

@@ -251,6 +251,26 @@ def test_what_comes_too_late_for_one_picture_stops_before_the_next() -> None:
         assert not stop()
 
 
+def test_what_comes_before_an_error_stops_before_the_next_too() -> None:
+    def break_off() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"), stop_on_interrupt():
+        break_off()
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt():
+        raise AssertionError("nothing more is begun")
+
+
+def test_what_comes_too_late_for_a_part_stops_the_whole() -> None:
+    with stop_on_interrupt() as stop:
+        with stop_on_interrupt():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop()
+    with stop_on_interrupt() as stop:
+        assert not stop()
+
+
 def test_the_first_interrupt_asks_the_second_ends() -> None:
     before = signal.getsignal(signal.SIGINT)
     notices: list[str] = []

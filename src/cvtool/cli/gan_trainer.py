@@ -24,7 +24,8 @@ from cvtool.gan.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from cvtool.gan.features import default_features, feature_model
 from cvtool.gan.options import Arch, Augment, NetworkOptions, TrainOptions, completed
 from cvtool.gan.picture_options import Conditional, PictureOptions
-from cvtool.gan.training import GRID, Check, CollapseError, Trainer, prepare, reference_pictures
+from cvtool.gan.position import Check
+from cvtool.gan.training import GRID, CollapseError, Trainer, prepare, reference_pictures
 from cvtool.provenance import Provenance, environment
 from cvtool.run_files import BEST, LAST, REPORT
 from cvtool.tensors import choose_device

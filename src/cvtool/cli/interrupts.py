@@ -22,6 +22,8 @@ terminated = threading.Event()
 
 unheard = threading.Event()
 """Set when work ended without asking again after it was to stop: what would come next does not begin."""
+_handlers: list[Callable[[int, FrameType | None], None]] = []
+"""Of the blocks that are open, the innermost last."""
 
 
 def was_terminated() -> bool:
@@ -74,14 +76,22 @@ def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Sto
         return heard
 
     previous = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    _handlers.append(handle)
     try:
         yield stop
-        if asked is not None and not heard:
-            unheard.set()
+    except KeyboardInterrupt:  # asked twice: there is nothing to go on with
+        heard = True
+        raise
     finally:
+        _handlers.pop()
         for each, handler in previous.items():
             # None: the previous handler was not set from Python, so it cannot be put back by it.
             signal.signal(each, handler if handler is not None else signal.SIG_DFL)
+        if asked is not None and not heard:
+            if _handlers:  # the work is part of another's, which can still hear of it
+                _handlers[-1](signal.SIGINT, None)
+            else:
+                unheard.set()
 
 
 def end_on_terminate() -> None:
