@@ -5,6 +5,7 @@
     python benchmarks/caption.py describe      # a folder, a cold start, and peak memory, by the command itself
     python benchmarks/caption.py quality --data flickr8k:DIR --runs NAME=RUN_DIR ...   # a table of trained captioners
     python benchmarks/caption.py cells --data flickr8k:DIR --keep DIR   # trains one of each kind first: hours
+    python benchmarks/caption.py table         # only prints what was measured
 
 The first three need no data: captions are random with the lengths that people's have, pictures are the bundled ones.
 `cells` trains with the command's defaults but for the cell; DIR keeps the runs, and a second start goes on from there.
@@ -13,27 +14,26 @@ The first three need no data: captions are random with the lengths that people's
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "assets" / "photos"
-RESULTS = ROOT / "benchmarks" / "results" / "caption.md"
+RESULTS = kept.results("caption")
 PICTURES, CAPTIONS, PLACES, CHANNELS, WORDS = 32, 5, 81, 1280, 2542
 SECONDS = 20.0
+METRICS = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider", "perplexity")
 CELLS = {
     "rnn": ("--cell", "rnn", "--no-attention"),
     "lstm": ("--no-attention",),
@@ -42,13 +42,7 @@ CELLS = {
 }
 """Options of each kind of captioner; attention is the default."""
 
-
-def machine() -> str:
-    """Where this was measured."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "numpy"))
-    return (
-        f"{date.today()}, {os.cpu_count()} CPUs, {platform.machine()}, Python {platform.python_version()}, {versions}"
-    )
+Row = dict[str, Any]
 
 
 def rate(work: Callable[[], int], seconds: float = SECONDS) -> float:
@@ -162,17 +156,15 @@ def tutorial(corpus: Any, attention: bool, device: str = "cpu") -> Callable[[], 
     return step
 
 
-def training() -> list[str]:
+def training() -> Iterator[Row]:
     """Words a second of training."""
     corpus = random_corpus()
-    lines = ["| training, words a second | tutorial | ours, fp32 | ratio | ours, bf16 | ratio |", "| --- " * 6 + "|"]
     for name, attention in (("LSTM", False), ("LSTM with attention", True)):
         peer, plain, half = (
             rate(work)
             for work in (tutorial(corpus, attention), ours(corpus, attention, "fp32"), ours(corpus, attention, "bf16"))
         )
-        lines.append(f"| {name} | {peer:.0f} | {plain:.0f} | {plain / peer:.1f} | {half:.0f} | {half / peer:.1f} |")
-    return lines
+        yield {"name": name, "tutorial": peer, "fp32": plain, "bf16": half}
 
 
 def many_pictures(folder: Path, count: int) -> list[Path]:
@@ -190,7 +182,7 @@ def many_pictures(folder: Path, count: int) -> list[Path]:
     return found
 
 
-def features(model: str = "efficientnet-lite2") -> list[str]:
+def features(model: str = "efficientnet-lite2") -> Iterator[Row]:
     """Pictures a second into a file, and through the network alone."""
     import torch
 
@@ -198,7 +190,6 @@ def features(model: str = "efficientnet-lite2") -> list[str]:
     from cvtool.caption.extractor import CPU_BATCH, Extractor, compute_features
     from cvtool.models.loader import load
 
-    lines = [f"| features of {model}, pictures a second | network alone | into HDF5 | share |", "| --- " * 4 + "|"]
     for precision in ("fp32", "bf16"):
         extractor = Extractor(load(model), precision=precision)
         side = extractor.model.card.input_size
@@ -215,12 +206,11 @@ def features(model: str = "efficientnet-lite2") -> list[str]:
             pictures = [CaptionedPicture(path.name, path, ("a",), "train") for path in files]
             start = time.perf_counter()
             compute_features(pictures, extractor, Path(folder) / "f.h5")
-            kept = len(files) / (time.perf_counter() - start)
-        lines.append(f"| {precision} | {bare:.1f} | {kept:.1f} | {kept / bare:.0%} |")
-    return lines
+            into_file = len(files) / (time.perf_counter() - start)
+        yield {"name": precision, "model": model, "alone": bare, "into_file": into_file}
 
 
-def describe() -> list[str]:
+def describe() -> Iterator[Row]:
     """The command itself: a cold start, a folder, memory."""
     command = [sys.executable, "-m", "cvtool", "caption", "describe", "-q"]
 
@@ -230,23 +220,21 @@ def describe() -> list[str]:
         return time.perf_counter() - start
 
     cold = sorted(run([str(PHOTOS / "cat.jpg")]) for _ in range(3))[1]
-    lines = ["| describing | |", "| --- | --- |", f"| one picture, cold start | {cold:.2f} s |"]
+    row: Row = {"name": "describe", "cold": cold}
     with tempfile.TemporaryDirectory() as folder:
         few, many = Path(folder) / "few", Path(folder) / "many"
         for where, count in ((few, 32), (many, 544)):
             where.mkdir()
             many_pictures(where, count)
         for precision in ("fp32", "bf16"):
-            speed = 512 / (run([str(many), "--precision", precision]) - run([str(few), "--precision", precision]))
-            lines.append(f"| a folder, beam 5, {precision} | {speed:.1f} pictures/s |")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    return [*lines, f"| peak memory | {peak:.2f} GB |"]
+            row[precision] = 512 / (
+                run([str(many), "--precision", precision]) - run([str(few), "--precision", precision])
+            )
+    yield row | {"peak_gb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6}
 
 
-def quality(data: str, runs: list[str], features: Path | None = None) -> list[str]:
+def quality(data: str, runs: list[str], features: Path | None = None) -> Iterator[Row]:
     """Metrics of trained captioners on a development split; their features are in the runs, or in one file for all."""
-    names = ("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider", "perplexity")
-    lines = ["| captioner | read by | " + " | ".join(names) + " |", "| --- " * (len(names) + 2) + "|"]
     for name, folder in (run.split("=", 1) for run in runs):
         for way in (["--decode", "greedy"], ["--beam", "5"]):
             command = [sys.executable, "-m", "cvtool", "caption", "evaluate", "--data", data, "--split", "dev"]
@@ -257,18 +245,16 @@ def quality(data: str, runs: list[str], features: Path | None = None) -> list[st
                 [*command, *checkpoint, *more, *way, "--json", "-q"], check=True, capture_output=True, text=True
             )
             found = json.loads(done.stdout)
-            cells = " | ".join(f"{found[each]:.3f}" for each in names)
-            lines.append(f"| {name} | {' '.join(way[-1:] if way[0] == '--decode' else ['beam', way[1]])} | {cells} |")
-    return lines
+            read_by = way[1] if way[0] == "--decode" else f"beam {way[1]}"
+            yield {"name": f"{name}, {read_by}", **{each: found[each] for each in METRICS}}
 
 
-def cells(data: str, keep: Path) -> list[str]:
+def cells(data: str, keep: Path) -> Iterator[Row]:
     """Train a captioner of each kind on the same features; what it took, and its metrics."""
     keep.mkdir(parents=True, exist_ok=True)
     features = keep / "features.h5"
     command = [sys.executable, "-m", "cvtool", "caption"]
     subprocess.run([*command, "features", "--data", data, "-o", str(features)], check=True)
-    lines = ["| trained | minutes | peak memory |", "| --- | ---: | ---: |"]
     for name, options in CELLS.items():
         run, cost = keep / name.replace(" ", "-"), keep / f"{name.replace(' ', '-')}.json"
         if not cost.exists():
@@ -281,16 +267,58 @@ def cells(data: str, keep: Path) -> list[str]:
             minutes, gigabytes = (time.perf_counter() - start) / 60, used.ru_maxrss / 1e6
             cost.write_text(json.dumps({"minutes": minutes, "gigabytes": gigabytes, "resumed": bool(again)}), "utf-8")
         took = json.loads(cost.read_text("utf-8"))
-        time_taken = "resumed" if took["resumed"] else f"{took['minutes']:.0f}"
-        lines.append(f"| {name} | {time_taken} | {took['gigabytes']:.1f} GB |")
-    runs = [f"{name}={keep / name.replace(' ', '-')}" for name in CELLS]
-    return [*lines, "", *quality(data, runs, features)]
+        for row in quality(data, [f"{name}={run}"], features):
+            yield row | took
+
+
+TABLES: dict[str, tuple[str, Callable[[Row], list[str]]]] = {
+    "training": (
+        "training, words a second | tutorial | ours, fp32 | ratio | ours, bf16 | ratio",
+        lambda row: [
+            f"{row['tutorial']:.0f}",
+            *(cell for way in ("fp32", "bf16") for cell in (f"{row[way]:.0f}", f"{row[way] / row['tutorial']:.1f}")),
+        ],
+    ),
+    "features": (
+        "features of efficientnet-lite2, pictures a second | network alone | into HDF5 | share",
+        lambda row: [f"{row['alone']:.1f}", f"{row['into_file']:.1f}", f"{row['into_file'] / row['alone']:.0%}"],
+    ),
+    "describe": (
+        "describing | one picture, cold start, s | beam 5, fp32, pictures/s | beam 5, bf16, pictures/s | peak GB",
+        lambda row: [f"{row['cold']:.2f}", f"{row['fp32']:.1f}", f"{row['bf16']:.1f}", f"{row['peak_gb']:.2f}"],
+    ),
+    "quality": (
+        " | ".join(("captioner", *METRICS)),
+        lambda row: [f"{row[each]:.3f}" for each in METRICS],
+    ),
+    "cells": (
+        " | ".join(("captioner", *METRICS, "minutes", "peak GB")),
+        lambda row: [
+            *(f"{row[each]:.3f}" for each in METRICS),
+            "resumed" if row["resumed"] else f"{row['minutes']:.0f}",
+            f"{row['gigabytes']:.1f}",
+        ],
+    ),
+}
+"""Of each part: the heads of its columns, and the cells of a row but for the first, its name."""
+
+
+def table(parts: Sequence[str]) -> str:
+    """What was measured last of each thing."""
+    lines = [kept.headline(RESULTS, "torch", "numpy")]
+    for part in parts:
+        head, cells = TABLES[part]
+        last = {row["name"]: row for row in kept.rows(RESULTS) if row["part"] == part}
+        if last:
+            lines += ["", f"| {head} |", "| --- " * (head.count("|") + 1) + "|"]
+            lines += ["| " + " | ".join([name, *cells(row)]) + " |" for name, row in last.items()]
+    return "\n".join(lines)
 
 
 def main() -> None:
     """Measure one part and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["training", "features", "describe", "quality", "cells"])
+    parser.add_argument("part", choices=[*TABLES, "table"])
     parser.add_argument("--data", help="for quality and cells")
     parser.add_argument("--runs", nargs="+", default=["bundled=bundled"], help="for quality")
     parser.add_argument("--keep", type=Path, help="for cells")
@@ -298,16 +326,17 @@ def main() -> None:
     needs = {"quality": ("data",), "cells": ("data", "keep")}.get(arguments.part, ())
     if missing := [name for name in needs if getattr(arguments, name) is None]:
         parser.error(f"{arguments.part} needs --{' and --'.join(missing)}")
-    if arguments.part == "quality":
-        lines = quality(arguments.data, arguments.runs)
-    elif arguments.part == "cells":
-        lines = cells(arguments.data, arguments.keep)
-    else:
-        lines = {"training": training, "features": features, "describe": describe}[arguments.part]()
-    text = "\n".join([machine(), "", *lines])
-    print(text)
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(text + "\n\n")
+    measure: dict[str, Callable[[], Iterator[Row]]] = {
+        "training": training,
+        "features": features,
+        "describe": describe,
+        "quality": lambda: quality(arguments.data, arguments.runs),
+        "cells": lambda: cells(arguments.data, arguments.keep),
+        "table": lambda: iter(()),
+    }
+    for row in measure[arguments.part]():
+        kept.add(RESULTS, {"part": arguments.part, **row})
+    print(table(list(TABLES) if arguments.part == "table" else [arguments.part]))
 
 
 if __name__ == "__main__":

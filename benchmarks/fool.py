@@ -4,7 +4,7 @@
     python benchmarks/fool.py --minutes 30 --attacks fgsm,square --threads 1
     python benchmarks/fool.py --table                # only prints what was measured
 
-torchattacks pins an old requests: pip install --no-deps torchattacks.
+torchattacks pins an old requests: pip install --no-deps torchattacks, as ``make bench`` does.
 
 Pictures: 50 of ImageNet's, from the folder that CVTOOL_SHARED_DATA names (imagenet-samples), else the bundled
 photographs; 224 px, as efficientnet-lite0 is evaluated. Attacks that aim get five targets for each, drawn with a seed.
@@ -16,10 +16,7 @@ when a picture is rounded to 8 bits. The attack "default" is `cvtool fool` as it
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
 import os
-import platform
 import statistics
 import time
 from collections import defaultdict
@@ -28,8 +25,10 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import kept
+
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "fool.jsonl"
+RESULTS = kept.results("fool")
 MODEL, BATCH = "efficientnet-lite0", 8
 PICTURES, TARGETS = 50, 5
 EPS, EPS_L2 = 4 / 255, 3.0
@@ -238,11 +237,6 @@ def tools(row: Row) -> list[str]:
     return ["cvtool", *in_files, *row.peers]
 
 
-def measured() -> list[dict[str, Any]]:
-    """The rows so far."""
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
-
-
 def name_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """What a row is about."""
     return (row["attack"], row["norm"], row["steps"], row["tool"], row["picture"], row["target"])
@@ -264,8 +258,7 @@ def measure(minutes: float, count: int, targets: int, wanted: list[str]) -> None
     """Run what is not in the results yet."""
     import torch
 
-    end, done = time.monotonic() + 60 * minutes, {name_of(row) for row in measured()}
-    RESULTS.parent.mkdir(exist_ok=True)
+    end, done = time.monotonic() + 60 * minutes, {name_of(row) for row in kept.rows(RESULTS)}
     warm = False
     for row, tool, files, classes in work(count, targets, wanted):
         rows = [
@@ -282,10 +275,9 @@ def measure(minutes: float, count: int, targets: int, wanted: list[str]) -> None
             contestant(ROWS[0], "cvtool")(x, classes)
             warm = True
         common = {"batch": len(files), "threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)}
-        with RESULTS.open("a", encoding="utf-8") as file:
-            for each, found in zip(rows, attacked(row, tool, x, classes), strict=True):
-                if name_of(each) not in done:
-                    file.write(json.dumps(each | found | common) + "\n")
+        for each, found in zip(rows, attacked(row, tool, x, classes), strict=True):
+            if name_of(each) not in done:
+                kept.add(RESULTS, each | found | common)
 
 
 def attacked(row: Row, tool: str, x: Any, classes: list[int]) -> list[dict[str, Any]]:
@@ -329,15 +321,14 @@ def attacked(row: Row, tool: str, x: Any, classes: list[int]) -> list[dict[str, 
 
 def table() -> str:
     """One line per contestant, over the pictures and targets that all contestants of its attack have done."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "foolbox", "torchattacks"))
     lines = [
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}",
+        kept.headline(RESULTS, "torch", "foolbox", "torchattacks"),
         "",
         "| attack | aims | steps | by | pictures | pairs | fooled | fooled when saved | median change | s a picture |",
         "| --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     found: dict[tuple[Any, ...], dict[tuple[Any, ...], dict[str, Any]]] = defaultdict(dict)
-    for each in measured():
+    for each in kept.rows(RESULTS):
         *contest, picture, target = name_of(each)
         found[tuple(contest)][picture, target] = each
     for row in ROWS:

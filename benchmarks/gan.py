@@ -14,20 +14,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-HERE = Path(__file__).resolve().parent
-ROWS, TABLE = HERE / "results" / "gan.jsonl", HERE / "results" / "gan.md"
+ROWS = kept.results("gan")
 JUDGE = Path(os.environ.get("TMPDIR", "/tmp")) / "cvtool-bench-fashion-judge.safetensors"
 SAMPLES, CONFIDENT = 10_000, 0.9
 
@@ -258,31 +256,18 @@ def losses() -> dict[str, Callable[[float], tuple[Sample, dict[str, Any]]]]:
     return {f"--loss {loss.value}": (lambda seconds, loss=loss: ours(seconds, loss=loss)) for loss in Loss}
 
 
-def rows() -> list[dict[str, Any]]:
-    """What was measured."""
-    return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
-
-
 def compete(kind: str, all_of: dict[str, Any], minutes: float, only: str | None) -> None:
     """Let each train for as long, unless its row is there."""
     network = trained_classifier()
-    done = {(row["name"], row["minutes"]) for row in rows() if row["kind"] == kind}
+    done = {(row["name"], row["minutes"]) for row in kept.rows(ROWS) if row["kind"] == kind}
     for name, train in all_of.items():
         if (name, minutes) in done or (only and not any(part in name for part in only.split(","))):
             continue
         sample, facts = train(60 * minutes)
-        row = {"kind": kind, "name": name, "minutes": minutes, **judged(network, sample), **facts, **machine()}
+        row = {"kind": kind, "name": name, "minutes": minutes, "threads": torch.get_num_threads()}
+        row |= judged(network, sample) | facts
         print(json.dumps(row), flush=True)
-        with ROWS.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    """Where and when."""
-    return {
-        "date": str(date.today()), "cpus": os.cpu_count(), "machine": platform.machine(), "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-    }  # fmt: skip
+        kept.add(ROWS, row)
 
 
 # Speed.
@@ -387,7 +372,7 @@ def sampling(seconds: float) -> float:
 
 def speed(seconds: float = 20.0) -> None:
     """Training against the plain loop, in turn, and sampling."""
-    row: dict[str, Any] = {"kind": "speed", **machine()}
+    row: dict[str, Any] = {"kind": "speed", "threads": torch.get_num_threads()}
     for _ in range(2):  # in turn: machines are noisy
         for name, work in {
             "plain": lambda: plain_loop(seconds),
@@ -398,19 +383,18 @@ def speed(seconds: float = 20.0) -> None:
     row["sampling"] = round(sampling(seconds))
     row["peak_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     print(json.dumps(row), flush=True)
-    with ROWS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    kept.add(ROWS, row)
 
 
 def table() -> str:
     """All rows, best first within a budget; of speed the last."""
-    found = rows()
+    found = kept.whole_rows(ROWS)
     lines = []
     for kind in ("quality", "losses"):
         for minutes in sorted({row["minutes"] for row in found if row["kind"] == kind}):
             group = [row for row in found if (row["kind"], row.get("minutes")) == (kind, minutes)]
             course = next((row["fd"] for row in group if row["name"] == "assignment's DCGAN"), None)
-            where = f"{group[0]['threads']} threads, torch {group[0]['torch']}, {group[0]['date']}"
+            where = _where(group[0])
             lines += [
                 f"\n{minutes:g} minutes, {where}\n",
                 "| | Fréchet distance | against the assignment's DCGAN | sure (> .9) | class as asked | steps |",
@@ -426,7 +410,7 @@ def table() -> str:
         row = timed[-1]
         plain = np.mean(row["plain"])
         lines += [
-            f"\n{row['threads']} threads, torch {row['torch']}, {row['date']}, peak memory {row['peak_mb']} MB\n",
+            f"\n{_where(row)}, peak memory {row['peak_mb']} MB\n",
             "| | pictures/s | ratio |",
             "| --- | --- | --- |",
             *(
@@ -438,6 +422,10 @@ def table() -> str:
     return "\n".join(lines).strip() + "\n"
 
 
+def _where(row: dict[str, Any]) -> str:
+    return f"{row['threads']} threads, torch {row['at']['versions']['torch']}, {row['at']['date']}"
+
+
 def main() -> None:
     """One part, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -445,13 +433,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--only", help="parts of names, with commas between")
     arguments = parser.parse_args()
-    ROWS.parent.mkdir(exist_ok=True)
     if arguments.part == "speed":
         speed()
     elif arguments.part != "table":
         chosen = contestants() if arguments.part == "quality" else losses()
         compete(arguments.part, chosen, arguments.minutes, arguments.only)
-    TABLE.write_text(table())
     print(table())
 
 

@@ -7,26 +7,23 @@
 
 Everything runs in one process: what is timed is the work after loading and a first time, which meets compiling and
 memory. Peers are the same as in the other benchmarks, told to use the GPU. What takes minutes on CPUs is left out
-there. Each row of results/gpu.jsonl is one task of `gpu_tasks.py`; one that is measured again replaces its row.
+there. Each row of results/gpu.jsonl is one task of `gpu_tasks.py`; of one that is measured again the last counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
-from pathlib import Path
 from typing import Any
 
+import kept
 import torch
 from gpu_tasks import GPU, TASKS, Task, Timed, Work
 
-RESULTS = Path(__file__).resolve().parent / "results" / "gpu.jsonl"
+RESULTS = kept.results("gpu")
 
 
 def rate(make: Callable[[str], Work | Timed], device: str, seconds: float) -> tuple[float, float]:
@@ -44,7 +41,7 @@ def rate(make: Callable[[str], Work | Timed], device: str, seconds: float) -> tu
 
 def measure(task: Task, seconds: float, cpu_seconds: float) -> dict[str, Any]:
     """A row."""
-    row: dict[str, Any] = {"name": task.name, "unit": task.unit}
+    row: dict[str, Any] = {"name": task.name, "unit": task.unit, "device": torch.cuda.get_device_name()}
     torch.cuda.reset_peak_memory_stats()
     row["gpu"], row["gpu_piece"] = rate(task.ours, GPU, seconds)
     row["gpu_gb"] = torch.cuda.max_memory_allocated() / 1e9
@@ -56,29 +53,13 @@ def measure(task: Task, seconds: float, cpu_seconds: float) -> dict[str, Any]:
     return row
 
 
-def machine() -> dict[str, Any]:
-    """Where and when."""
-    return {
-        "date": str(date.today()), "device": torch.cuda.get_device_name(), "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(), "machine": platform.machine(), "torch": torch.__version__,
-        "python": platform.python_version(),
-    }  # fmt: skip
-
-
-def rows() -> list[dict[str, Any]]:
-    """What was measured."""
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
-
-
 def table() -> str:
     """All rows in the order of the tasks."""
-    found = {row["name"]: row for row in rows()}
+    found = {row["name"]: row for row in kept.rows(RESULTS)}
     if not found:
         return "Nothing was measured yet."
-    last = max(found.values(), key=lambda row: row["date"])
     lines = [
-        f"{last['date']}, {last['device']}, {last['cpus']} CPUs ({last['machine']}), Python {last['python']}, "
-        f"torch {last['torch']}",
+        ", ".join([*dict.fromkeys(row["device"] for row in found.values()), kept.headline(RESULTS, "torch")]),
         "",
         "| a second | on the GPU | on the CPUs | times | peer on the GPU | times |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -120,13 +101,12 @@ def main() -> None:
         if given.only and not task.name.startswith(tuple(given.only.split(","))):
             continue
         try:
-            row = {**measure(task, given.seconds, given.cpu_seconds), **machine()}
+            row = measure(task, given.seconds, given.cpu_seconds)
         except Exception as error:  # the others are measured all the same
             print(f"{task.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             continue
         print(json.dumps(row), flush=True)
-        kept = [each for each in rows() if each["name"] != task.name]
-        RESULTS.write_text("".join(json.dumps(each) + "\n" for each in [*kept, row]), "utf-8")
+        kept.add(RESULTS, row)
     print(table())
 
 

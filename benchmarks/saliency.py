@@ -2,6 +2,7 @@
 
     python benchmarks/saliency.py            # 32 pictures, occlusion and RISE 4; about half an hour
     python benchmarks/saliency.py --pictures 2
+    python benchmarks/saliency.py --table    # only prints what was measured
 
 Every contestant runs in a process of its own: it loads the network, explains one picture to warm up, then the others
 one after the other. All take as many samples, points, patches and masks. Peers are called as their documentation shows;
@@ -11,20 +12,19 @@ one after the other. All take as many samples, points, patches and masks. Peers 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+import kept
+
 ASSETS = Path(__file__).resolve().parent.parent / "assets" / "photos"
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = kept.results("saliency")
 MODEL = "efficientnet-lite0"
 BATCH, SAMPLES, STEPS, MASKS = 8, 50, 64, 1000
 BATCHED = "captum in batches"
@@ -202,16 +202,9 @@ def measured(method: str, library: str, count: int) -> tuple[float, float]:
     return seconds, peak
 
 
-def table(count: int) -> str:
+def measure(count: int) -> None:
     """Ours and theirs by turns."""
-    names = ("torch", "captum", "grad-cam", "xaitk-saliency")
-    lines = [
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names),
-        "",
-        "| method | peer | pictures | cvtool, s a picture | peer, s a picture | times faster | cvtool, MB | peer, MB |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    RESULTS.unlink(missing_ok=True)
     own: dict[str, tuple[float, float]] = {}
     for method, library in PAIRS:
         number = max(1, count // 8) if method in SLOW else count
@@ -220,10 +213,23 @@ def table(count: int) -> str:
         ours_seconds, ours_peak = own[method]
         seconds, peak = measured(method, library, number)
         print(f"{method}: {ours_seconds:.3f} s, {library} {seconds:.3f} s", file=sys.stderr)
-        lines.append(
-            f"| {method} | {library} | {number} | {ours_seconds:.3f} | {seconds:.3f} | {seconds / ours_seconds:.2f} | "
-            f"{ours_peak:.0f} | {peak:.0f} |"
-        )
+        row = {"method": method, "peer": library, "pictures": number, "seconds": ours_seconds, "peer_seconds": seconds}
+        kept.add(RESULTS, {**row, "peak_mb": ours_peak, "peer_peak_mb": peak})
+
+
+def table() -> str:
+    """What was measured."""
+    lines = [
+        kept.headline(RESULTS, "torch", "captum", "grad-cam", "xaitk-saliency"),
+        "",
+        "| method | peer | pictures | cvtool, s a picture | peer, s a picture | times faster | cvtool, MB | peer, MB |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {row['method']} | {row['peer']} | {row['pictures']} | {row['seconds']:.3f} | {row['peer_seconds']:.3f} "
+        f"| {row['peer_seconds'] / row['seconds']:.2f} | {row['peak_mb']:.0f} | {row['peer_peak_mb']:.0f} |"
+        for row in kept.rows(RESULTS)
+    ]
     return "\n".join(lines)
 
 
@@ -231,14 +237,15 @@ def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pictures", type=int, default=32, help="pictures for each contestant")
+    parser.add_argument("--table", action="store_true", help="measure nothing")
     parser.add_argument("--contest", nargs=2, metavar=("METHOD", "LIBRARY"), help="run one contestant, for this script")
     args = parser.parse_args()
     if args.contest:
         contest(*args.contest, args.pictures)
     else:
-        result = table(args.pictures)
-        (RESULTS / "saliency.md").write_text(result + "\n")
-        print(result)
+        if not args.table:
+            measure(args.pictures)
+        print(table())
 
 
 if __name__ == "__main__":

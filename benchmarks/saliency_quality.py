@@ -13,24 +13,20 @@ second network; the slowest methods have it on every fifth or tenth of the pictu
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent / "results" / "saliency_quality.jsonl"
+import kept
+
+RESULTS = kept.results("saliency_quality")
 MODEL = "efficientnet-lite0"
 EVERY, PICTURES = 5, 100
 FLOAT32 = {"integrated-gradients", "xrai"}
 SLOW_LAST = ["occlusion", "score-cam", "integrated-gradients", "xrai", "rise"]
 SANITY_EVERY = {"occlusion": 5, "score-cam": 5, "integrated-gradients": 10, "xrai": 10, "rise": 10}  # of the pictures
 SAMPLES = {"rise": 1000}  # masks, a quarter of the default, which takes a minute and a half a picture
-
-
-def rows() -> list[dict[str, Any]]:
-    """What was measured so far."""
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
 
 
 def methods() -> list[str]:
@@ -41,7 +37,7 @@ def methods() -> list[str]:
     return sorted(names, key=lambda name: SLOW_LAST.index(name) if name in SLOW_LAST else -1)
 
 
-def measure(folder: Path, minutes: float, wanted: list[str]) -> None:
+def measure(folder: Path, minutes: float, pictures: int, wanted: list[str]) -> None:
     """Explain and judge what is not in the results yet."""
     from cvtool.images import read_picture
     from cvtool.models.loader import load
@@ -50,14 +46,14 @@ def measure(folder: Path, minutes: float, wanted: list[str]) -> None:
     from cvtool.saliency.service import Explainer, explain
 
     end = time.monotonic() + 60 * minutes
-    done = {(row["method"], row["picture"]) for row in rows()}
+    done = {(row["method"], row["picture"]) for row in kept.rows(RESULTS)}
     explainer = Explainer.of(load(MODEL))
     forgetful = Explainer(shuffled(explainer.model), explainer.any_size)
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png"})
     for method in wanted:
         precision = "fp32" if method in FLOAT32 else "bf16"
         options = SaliencyOptions(method=Method(method), precision=precision, samples=SAMPLES.get(method))
-        for number, path in enumerate(files[::EVERY][:PICTURES]):
+        for number, path in enumerate(files[::EVERY][:pictures]):
             if (method, path.stem) in done:
                 continue
             if time.monotonic() > end:
@@ -74,8 +70,7 @@ def measure(folder: Path, minutes: float, wanted: list[str]) -> None:
                 row["sanity_correlation"] = round(seen.sanity_correlation, 4)
                 row["sanity_ssim"] = round(seen.sanity_ssim, 4)
             row |= {"precision": precision, "seconds": round(time.monotonic() - start, 1)}
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            kept.add(RESULTS, row)
 
 
 def table() -> str:
@@ -84,7 +79,7 @@ def table() -> str:
     from cvtool.saliency.statistics import mean_and_interval
 
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows():
+    for row in kept.rows(RESULTS):
         found[row["method"]].append(row)
     lines = []
     for method, each in found.items():
@@ -98,7 +93,8 @@ def table() -> str:
     head = (
         "| method | pictures | insertion − deletion | insertion | deletion | sanity: rank corr. | SSIM | on | verdict |"
     )
-    return "\n".join([head, "| --- " * 9 + "|", *(line for _, line in sorted(lines, reverse=True))])
+    place = [kept.headline(RESULTS, "torch"), ""]
+    return "\n".join([*place, head, "| --- " * 9 + "|", *(line for _, line in sorted(lines, reverse=True))])
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> float:
@@ -110,11 +106,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of pictures")
     parser.add_argument("--minutes", type=float, default=1e6)
+    parser.add_argument("--pictures", type=int, default=PICTURES)
     parser.add_argument("--methods", help="comma-separated; all by default")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     if not arguments.table:
-        measure(arguments.data, arguments.minutes, arguments.methods.split(",") if arguments.methods else methods())
+        wanted = arguments.methods.split(",") if arguments.methods else methods()
+        measure(arguments.data, arguments.minutes, arguments.pictures, wanted)
     print(table())
 
 

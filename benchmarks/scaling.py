@@ -16,20 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
+import kept
 import numpy as np
 
-HERE = Path(__file__).parent
-FILE = HERE / "results" / "scaling.jsonl"
 GAN_STEPS, CAPTION_STEPS, REDUCTIONS = 60, 20, 30
 BATCH = 32  # of the captioner
 PICTURES = 64
@@ -291,13 +288,13 @@ def main() -> None:
     elif asked.worker:
         worker(asked.worker, asked.steps)
     else:
+        file = kept.results("scaling", asked.quick)
         if not asked.table:
             records = measure(asked.processes, asked.threads, 0.1 if asked.quick else 1.0)
-            head = {"date": str(date.today()), "machine": platform.machine(), "cores": os.cpu_count()}
-            lines = [head, *map(asdict, records)]
-            FILE.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        rows = [json.loads(line) for line in FILE.read_text().splitlines()][1:]
-        print(tables([Record(**row) for row in rows]))
+            file.unlink(missing_ok=True)
+            for record in records:
+                kept.add(file, asdict(record))
+        print("\n".join([kept.headline(file, "torch"), "", tables([Record(**row) for row in kept.rows(file)])]))
 
 
 if __name__ == "__main__":

