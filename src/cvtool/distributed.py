@@ -28,6 +28,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
+from cvtool.connections import notice_silence
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.launch import Launch, launch
 from cvtool.tensors import choose_device
@@ -248,6 +249,7 @@ def joined(device: str = "auto") -> Iterator[Group]:
             f"Process {place.rank} of {place.size} found no way to the others. "
             "Check torchrun's --rdzv-endpoint and that its port is open."
         ) from error
+    notice_silence()
     group = _Joined(place, chosen, store)
     try:
         yield group

@@ -5,43 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
+from distributed.captioners import EPOCHS, assert_same_run, make_set, metrics, training, until
 from launching import LIMIT, ends, start, start_each, torchrun
-from PIL import Image
-from safetensors.torch import load_file
 from workers import begin, worker
 
 import cvtool.cli.main as program
-
-COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
-EPOCHS = 40
-
-
-def make_set(folder: Path, train: int = 12) -> Path:
-    """Pictures of one colour each, and what people say of them."""
-    for split, count in (("train", train), ("dev", 3)):
-        for number in range(count):
-            color = list(COLORS)[number % 3]
-            noise = np.random.default_rng(number).integers(-20, 20, (64, 64, 3))
-            path = folder / split / f"{number}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.clip(np.array(COLORS[color]) + noise, 0, 255).astype(np.uint8)).save(path)
-            path.with_suffix(".txt").write_text(f"a {color} picture .\nthis picture is {color} .\n")
-    return folder
-
-
-def training(shelf: Path, run: Path, *more: object) -> list[object]:
-    """A run of steps that take a moment, so that there is time to disturb it."""
-    shape = ("--hidden", 32, "--embedding", 16, "--dropout", 0.1, "--threshold", 1, "--max-length", 8)
-    learning = ("--epochs", EPOCHS, "--batch", 4, "--rate", 0.01, "--patience", 99, "--device", "cpu")
-    where = ("--data", f"folder:{shelf / 'set'}", "--features", shelf / "f.h5", "-o", run)
-    return ["caption", "train", *where, *shape, *learning, *more]
 
 
 @pytest.fixture(scope="module")
@@ -55,30 +26,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert (code, other) == (0, (0, "", "")), err + other[2]
     assert [json.loads(line).get("epoch") for line in out.splitlines()] == [*range(1, EPOCHS + 1), None]
     return folder
-
-
-def metrics(run: Path) -> list[dict]:
-    """Without the clock."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if "second" not in key} for line in lines]
-
-
-def assert_same_run(run: Path, other: Path) -> None:
-    for name in ("best.safetensors", "last.safetensors"):
-        one, two = load_file(run / name), load_file(other / name)
-        assert one.keys() == two.keys()
-        assert all(torch.equal(one[key], two[key]) for key in one), name
-    assert metrics(run) == metrics(other)
-
-
-def until(path: Path, child: subprocess.Popen[str]) -> None:
-    """Wait for a file that a child is to write."""
-    for _ in range(LIMIT * 50):
-        if path.exists():
-            return
-        assert child.poll() is None, child.communicate()
-        time.sleep(0.02)
-    raise AssertionError(f"no {path}")
 
 
 def test_two_processes_learn_what_one_does(shelf: Path) -> None:

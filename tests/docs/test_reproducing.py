@@ -162,6 +162,15 @@ def test_the_table_of_starts() -> None:
     assert "2026-01-02" in text
 
 
+def test_the_table_has_the_times_of_ci(tmp_path: Path) -> None:
+    written = tmp_path / "times"
+    written.write_text("61\tthe wheel, alone\n900\tthe whole suite\n")
+    text = STARTUP.table(MEASURED, STARTUP.ci_times(written))
+    assert f"| `bash .ci/run` in a fresh clone ({date.today()}, {os.cpu_count()} cores) | 961 | |" in text
+    assert "| of it the suite | 900 | |" in text
+    assert "ci/run" not in STARTUP.table(MEASURED)
+
+
 def test_the_table_goes_between_the_markers() -> None:
     readme = f"before\n{STARTUP.BEGIN}\nold\n{STARTUP.END}\nafter\n"
     assert STARTUP.write_into(readme, "new") == f"before\n{STARTUP.BEGIN}\nnew\n{STARTUP.END}\nafter\n"

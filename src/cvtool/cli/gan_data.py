@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvtool.cli.console import Console, list_problems
-from cvtool.gan.picture_options import LARGEST, SMALLEST, Color, Conditional, Fit, PictureOptions
+from cvtool.gan.picture_options import LARGEST, SIZES, SMALLEST, USUAL_SIZE, Color, Conditional, Fit, PictureOptions
 
 if TYPE_CHECKING:
     from cvtool.gan.datasets import Pictures
@@ -32,7 +32,7 @@ Size = Annotated[
         metavar="PX",
         min=SMALLEST,
         max=LARGEST,
-        show_default="the data's own if all are square and equal, 64 at most otherwise",
+        show_default=f"the data's if square and {', '.join(map(str, SIZES))}; else one of these, {USUAL_SIZE} at most",
         help="Side of the pictures, in pixels.",
     ),
 ]

@@ -97,7 +97,7 @@ def train(
         float, typer.Option("--fall", min=0, max=1, help="Share of the run in which the rates fall to 0, at its end.")
     ] = TRAIN.fall,
     ema: Annotated[
-        float, typer.Option("--ema", min=0, max=0.99999, help="How much of the averaged generator each step leaves.")
+        float, typer.Option("--ema", min=0, max=0.99999, help="Decay of the averaged generator.")
     ] = TRAIN.ema,
     smoothing: Annotated[
         float, typer.Option("--smoothing", min=0, max=0.5, help="Taken off the label of real pictures.")
