@@ -1,4 +1,4 @@
-"""Every table in one go, on one machine: a sample of each benchmark, about 70 minutes on two cores.
+"""Every table in one go, on one machine: a sample of each benchmark, about an hour on two cores.
 
     python benchmarks/all.py                       # into results/one-go/, emptied before; its README.md has the tables
     python benchmarks/all.py --only saliency,gan   # by the names of the files; what is there is kept

@@ -174,12 +174,14 @@ def ci_times(path: Path) -> dict[str, Any]:
 def table(found: Mapping[str, Any], ci: Mapping[str, Any] | None = None) -> str:
     """Markdown; `ci`: what `ci_times` gave."""
     machine, medians = found["machine"], {name: statistics.median(each) for name, each in found["help"].items()}
+    helps, firsts = (len(next(iter(found[part].values()))) for part in ("help", "first"))
     slowest = max(medians, key=lambda name: medians[name])
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
     lines = [
         f"`python benchmarks/startup.py` on {found['date']}: {machine['arch']}, {machine['cpu']}, {machine['cores']} "
         f"cores (load {machine['load']:.1f} at the end), Python {found['python']}, cvtool {found['cvtool']}, "
-        f"{versions}. Medians of processes, from start to exit; the first run is not counted.",
+        f"{versions}. Processes from start to exit, one after the other: the median of {helps} of each `--help`, of {firsts} of "
+        "the others; a first run of each is not counted.",
         "",
         "| | seconds | peak MB |",
         "| --- | ---: | ---: |",

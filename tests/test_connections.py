@@ -16,6 +16,8 @@ def test_only_connections_to_others_are_changed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as one:
         other, _ = server.accept()
         local, _ = pair = socket.socketpair()
+        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        datagrams.connect(("127.0.0.1", 9))
         assert notice_silence() == before + 2
         for each in (one, other):
             assert each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -24,7 +26,7 @@ def test_only_connections_to_others_are_changed() -> None:
             assert not each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         one.sendall(b"still open")
         assert other.recv(100) == b"still open"
-        for each in (other, *pair):
+        for each in (other, datagrams, *pair):
             each.close()
 
 

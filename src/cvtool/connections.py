@@ -30,11 +30,12 @@ def notice_silence() -> int:
     }
     count = 0
     for connection in _connections():
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in wanted.items():
-            if hasattr(socket, name):
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        count += 1
+        with suppress(OSError):  # where a system knows a name and refuses it, its own patience holds
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in wanted.items():
+                if hasattr(socket, name):
+                    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+            count += 1
     return count
 
 
@@ -48,5 +49,6 @@ def _connections() -> Iterator[socket.socket]:
         with suppress(OSError):  # closed meanwhile, or not connected
             if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
                 with socket.socket(fileno=os.dup(int(name))) as connection:
-                    if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getpeername():
+                    tcp = connection.family in (socket.AF_INET, socket.AF_INET6) and connection.type == socket.SOCK_STREAM
+                    if tcp and connection.getpeername():
                         yield connection

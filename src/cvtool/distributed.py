@@ -244,12 +244,12 @@ def joined(device: str = "auto") -> Iterator[Group]:
         store = dist.PrefixStore(_round(store, rank, size), store)  # type: ignore[attr-defined]
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        notice_silence()
     except (RuntimeError, ValueError) as error:
         raise CvtoolError(
             f"Process {place.rank} of {place.size} found no way to the others. "
             "Check torchrun's --rdzv-endpoint and that its port is open."
         ) from error
-    notice_silence()
     group = _Joined(place, chosen, store)
     try:
         yield group

@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import cvtool.cli.main as program
 
 CABLE = "eth0"
 PORT = 29500
+SILENCE = 18  # torchrun itself takes a machine to be gone after 15 seconds; before, it would wait for it
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Machine:
     disk: Path
     mounted: Path
 
-    def start(self, meeting: str, words: list[object], restarts: int = 0) -> subprocess.Popen[str]:
-        """torchrun here, with one process of ``cvtool words``, to meet those of the other machine."""
+    def start(self, meeting: str, program: Sequence[str], words: list[object], restarts: int) -> subprocess.Popen[str]:
+        """torchrun here, with one process of a program, to meet that of the other machine."""
         inside = ["unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh"]
         run = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
         run += [
@@ -42,7 +44,13 @@ class Machine:
             f"--rdzv-endpoint={meeting}:{PORT}",
             "--rdzv-id=test",
         ]
-        run += [f"--local-addr={self.address}", "-m", "cvtool", *map(str, words)]
+        run += [
+            f"--local-addr={self.address}",
+            f"--rdzv-conf=is_host={meeting == self.address}",
+            "-m",
+            "cvtool",
+            *map(str, words),
+        ]
         return subprocess.Popen(
             ["ip", "netns", "exec", self.name, *inside, str(self.disk), str(self.mounted), *run],
             env=environment(GLOO_SOCKET_IFNAME=CABLE),
@@ -88,12 +96,16 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine
 
 
 def start(
-    machines: tuple[Machine, Machine], run: str, restarts: int = 0, on: tuple[int, ...] = (0, 1)
+    machines: tuple[Machine, Machine],
+    run: str,
+    restarts: int = 0,
+    program: Sequence[str] = ("-m", "cvtool"),
+    on: Sequence[int] = (0, 1),
 ) -> list[subprocess.Popen[str]]:
     """The same command on both machines, or on one."""
     disk = machines[0].mounted
     words = training(disk, disk / run, "-q")
-    return [machines[number].start(machines[0].address, words, restarts) for number in on]
+    return [machines[number].start(machines[0].address, program, words, restarts) for number in on]
 
 
 @pytest.fixture(scope="module")
@@ -132,14 +144,35 @@ def test_a_process_that_is_killed_on_one_machine_is_started_again_on_both(
     assert_same_run(machines[0].disk / name, undisturbed)
 
 
-def test_a_machine_that_is_gone_and_comes_back(machines: tuple[Machine, Machine], undisturbed: Path) -> None:
-    """All that ran on it ends at once; started again there, it joins those that waited for it."""
-    children = start(machines, "back", restarts=3)
-    until(machines[0].disk / "back" / "state.pt", children[0])
-    os.kill(worker(children[1].pid, 1), signal.SIGKILL)
-    children[1].kill()
-    children[1].communicate()
-    (children[1],) = start(machines, "back", restarts=3, on=(1,))
+def test_a_machine_without_its_cable_is_noticed_and_may_come_back(
+    machines: tuple[Machine, Machine], undisturbed: Path, tmp_path: Path
+) -> None:
+    """Nothing closes its connections. Whoever waits for it must end, or torchrun starts nothing again."""
+    hasty = tmp_path / "hasty.py"
+    silence = f"cvtool.connections.SILENCE = {SILENCE}\n"
+    hasty.write_text(f"import cvtool.connections\n{silence}from cvtool.cli.main import main\nmain()\n")
+    children = start(machines, "cable", restarts=3, program=(str(hasty),))
+    until(machines[0].disk / "cable" / "state.pt", children[0])
+    first = worker(children[0].pid, 0)
+    _ip("-n", machines[1].name, "link", "set", CABLE, "down")
+    try:
+        ended = _seconds_until_gone(first, children[0])
+        os.kill(worker(children[1].pid, 1), signal.SIGKILL)  # somebody starts that machine again
+        children[1].kill()
+        children[1].communicate()
+    finally:
+        _ip("-n", machines[1].name, "link", "set", CABLE, "up")
+    assert ended > SILENCE / 2
+    children[1:] = start(machines, "cable", restarts=3, program=(str(hasty),), on=(1,))
     for code, _, err in ends(children):
         assert code == 0, err
-    assert_same_run(machines[0].disk / "back", undisturbed)
+    assert_same_run(machines[0].disk / "cable", undisturbed)
+
+
+def _seconds_until_gone(process: int, parent: subprocess.Popen[str]) -> float:
+    started = time.monotonic()
+    while Path(f"/proc/{process}/exe").exists():
+        assert time.monotonic() - started < 4 * SILENCE
+        assert parent.poll() is None, parent.communicate()
+        time.sleep(0.1)
+    return time.monotonic() - started
