@@ -180,8 +180,8 @@ def table(found: Mapping[str, Any], ci: Mapping[str, Any] | None = None) -> str:
     lines = [
         f"`python benchmarks/startup.py` on {found['date']}: {machine['arch']}, {machine['cpu']}, {machine['cores']} "
         f"cores (load {machine['load']:.1f} at the end), Python {found['python']}, cvtool {found['cvtool']}, "
-        f"{versions}. Processes from start to exit, one after the other: the median of {helps} of each `--help`, of {firsts} of "
-        "the others; a first run of each is not counted.",
+        f"{versions}. Processes from start to exit, one after the other: the median of {helps} of each `--help`, of "
+        f"{firsts} of the others; a first run of each is not counted.",
         "",
         "| | seconds | peak MB |",
         "| --- | ---: | ---: |",
