@@ -40,6 +40,11 @@ def to_pixels(tensor: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
+def doubled(x: Tensor) -> Tensor:
+    """The same in float64, where it lies; on the CPU if it lies on an Apple GPU, which has no float64."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
 def mirrored(x: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
     """(N, C, H, W) continued to the left, right, top and bottom: mirrored, repeated where it is too small for that."""
     if not any(sides):

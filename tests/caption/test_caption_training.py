@@ -305,6 +305,11 @@ def test_an_anchor_is_the_loss_of_peoples_captions_beside_the_reward() -> None:
     assert (losses[0.5] - losses[0.0]).item() == pytest.approx(0.5 * words.item(), rel=1e-5)
 
 
+def test_one_caption_has_no_others_to_be_compared_with() -> None:
+    with pytest.raises(UsageError, match=r"--scst-samples 1 .* Give 2 or more"):
+        trainer_of(replace(QUICK, scst=1, scst_samples=1))
+
+
 def test_what_learns_is_what_was_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log probabilities behind the loss are those of the captions as `follow` weighs them."""
     options = replace(QUICK, epochs=0, scst=1, scst_temperature=1.0, longest=8)

@@ -22,7 +22,7 @@ from cvtool.gan.feeding import Feeder, likely_labels, to_pixels, to_signed
 from cvtool.gan.game import Adam, Average
 from cvtool.gan.networks import Shape, build
 from cvtool.gan.options import RECIPES, Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions, completed
-from cvtool.gan.training import RECOVERIES, Trainer, reference_pictures
+from cvtool.gan.training import RECOVERIES, Trainer, prepare, reference_pictures
 from cvtool.gan.variational import Encoder, Variational, divergence, reconstruction
 from cvtool.reference import gan as reference
 
@@ -351,6 +351,25 @@ class TestOptions:
     def test_fully_connected_networks_show_no_deviation(self):
         with pytest.raises(UsageError, match="dcgan or resnet"):
             build(NetworkOptions(arch=Arch.mlp, minibatch_std=True), Shape(SIZE, 1))
+
+    @pytest.mark.parametrize(
+        ("count", "batch", "text"),
+        [
+            (400, 30, "real ones and generated ones. Give a --batch that is a multiple of 4"),  # 28, 29 and two fakes
+            (400, 9, "multiple of 4"),
+            (30, 64, "There are 30 pictures; give a smaller --batch that is a multiple of 4"),
+        ],
+    )
+    def test_a_deviation_of_real_and_generated_pictures_is_refused(self, count, batch, text):
+        networks, options = NetworkOptions(arch=Arch.dcgan, minibatch_std=True), TrainOptions(batch=batch, samples=100)
+        with pytest.raises(UsageError, match=text):
+            prepare(bars(count), networks, options, Pooled())
+
+    @pytest.mark.parametrize("changes", [{"batch": 28}, {"batch": 64}, {"batch": 30, "vae": True}])
+    def test_a_deviation_of_pictures_of_one_kind(self, changes):
+        networks = NetworkOptions(arch=Arch.dcgan, minibatch_std=True, width=4)
+        run = prepare(bars(), networks, TrainOptions(samples=100, precision="fp32", **changes), Pooled())
+        assert run.feed.batch == changes["batch"]
 
 
 def test_adam_is_torchs_also_after_a_pause():

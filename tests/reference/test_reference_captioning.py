@@ -262,3 +262,26 @@ def test_over_fitting_a_few_captions(cell, attention):
     assert losses[-1] < 0.1
     said = sample(features, parameters, cell, length + 1, attention=attention)
     np.testing.assert_array_equal(said, captions[:, 1:])
+
+
+@pytest.mark.parametrize(("cell", "hidden", "most"), [("rnn", 128, 0.3), ("lstm", 192, 3)])
+def test_over_fitting_as_in_the_course(cell, hidden, most):
+    """Fifty captions in 100 steps at 5e-3: 77 → 0.07 (RNN), 80 → 0.12 (LSTM) there; here are fewer units, for time."""
+    rng = np.random.default_rng(7)
+    pictures, words, length = 50, 1004, 15
+    parameters = initial_parameters(rng, channels=hidden, embedding=hidden // 2, hidden=hidden, words=words, cell=cell)
+    parameters = {name: array.astype(np.float32) for name, array in parameters.items()}
+    features = rng.standard_normal((pictures, hidden)).astype(np.float32)
+    captions = np.full((pictures, length + 2), NULL)
+    captions[:, 0] = START
+    for caption, n in zip(captions, rng.integers(6, length, pictures), strict=True):
+        caption[1 : n + 1] = rng.integers(4, words, n)
+        caption[n + 1] = END
+    memory, losses = AdamMemory(), []
+    for _ in range(50):
+        for batch in np.split(rng.permutation(pictures), 2):
+            loss, gradients = loss_and_gradients(features[batch], captions[batch], parameters, cell)
+            parameters, memory = adam_step(parameters, gradients, memory, 5e-3)
+            losses.append(loss)
+    assert losses[0] == pytest.approx(78, abs=6)
+    assert np.mean(losses[-2:]) < most

@@ -1,5 +1,7 @@
 """How a run spends its steps and its time: on a loss with a known minimum, with a clock that the test turns."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -124,3 +126,82 @@ def test_weights_are_no_snapshot(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "weights.safetensors")
     with pytest.raises(BadInputError, match="not a checkpoint of stylize"):
         read_snapshot(tmp_path / "weights.safetensors")
+
+
+LATE = replace(RECIPE, rate=0.5, late_rate=0.02, late_from=0.9, smallest=None)
+
+
+def late_run(steps, clock=None, start=None, optimizer=Optimizer.adam, **more):
+    """One scale of a recipe that ends at a lower rate."""
+    start = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)) if start is None else start
+    return Run(LATE, optimizer, (Scale(32, 32, steps),), start, lambda scale: Bowl(clock), **more)
+
+
+def by_the_course(steps, at):
+    """Its loop: at step `at`, counted from 0, a new Adam at the lower rate."""
+    x = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    optimizer = torch.optim.Adam([x], lr=0.5, betas=LATE.betas)
+    for step in range(steps):
+        if step == at:
+            optimizer = torch.optim.Adam([x], lr=0.02, betas=LATE.betas)
+        optimizer.zero_grad()
+        (x - 0.3).square().mean().backward()
+        optimizer.step()
+        with torch.no_grad():
+            x.clamp_(0, 1)
+    return x.detach()
+
+
+@pytest.mark.parametrize(("steps", "at"), [(200, 180), (40, 36), (15, 13), (2, 1), (1, 0)])
+def test_the_last_tenth_has_an_adam_of_its_own(steps, at):
+    run = late_run(steps, may_end_early=False)
+    run.run(Listeners())
+    # On the mean: near the minimum rounding decides which way a pixel goes.
+    assert float((run.result() - by_the_course(steps, at)).abs().mean()) < 1e-4
+
+
+def test_no_plateau_comes_before_the_last_tenth():
+    """The minimum lies outside of what a pixel can be, and is as near as can be from the start."""
+    run = late_run(200, start=torch.zeros(1, 3, 32, 32))
+    run.objective = lambda scale: lambda picture: {"loss": (picture + 1).square().mean()}
+    run.run(Listeners())
+    assert (run.stopped_by, run.plan[0].steps) == ("steps", 200)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 2.0])
+def test_a_budget_leaves_time_for_the_last_tenth(monkeypatch, share):
+    clock = Clock(1e-5)
+    monkeypatch.setattr(run_module, "time", clock)
+    run, kept = late_run(200, clock, budget=share * 200 * 32 * 32 * clock.rate, may_end_early=False), []
+    run.run(Listeners(keep=kept.append))
+    steps, late = run.plan[0].steps, run._optimizer.state[run.picture]["step"].item()
+    assert steps == pytest.approx(share * 200, rel=0.05)
+    assert late / steps == pytest.approx(0.1, abs=0.03)
+    assert kept[-1].facts["is_late"]
+
+
+@pytest.mark.parametrize("at", [35, 36, 37, 39])
+def test_a_run_goes_on_to_the_same_end_around_the_change(at):
+    whole = late_run(40, may_end_early=False)
+    whole.run(Listeners())
+    asked, kept = iter(range(40)), []
+    late_run(40, may_end_early=False).run(Listeners(stop=lambda: next(asked) == at, keep=kept.append))
+    assert kept[-1].facts["done"] == at
+    resumed = late_run(40, may_end_early=False)
+    resumed.restore(kept[-1])
+    resumed.run(Listeners())
+    assert torch.equal(resumed.result(), whole.result())
+
+
+def test_each_scale_begins_at_the_full_rate():
+    run, kept = late_run(10, may_end_early=False), []
+    run.plan = (Scale(16, 16, 10), Scale(32, 32, 20))
+    run.run(Listeners(keep=kept.append, stop=lambda: run.index == 1 and run.done == 5))
+    assert [(s.facts["index"], s.facts["done"], s.facts["is_late"]) for s in kept] == [(0, 10, True), (1, 5, False)]
+    assert run._optimizer.param_groups[0]["lr"] == LATE.rate
+
+
+def test_a_quasi_newton_step_keeps_its_own_length():
+    run = late_run(20, optimizer=Optimizer.lbfgs, may_end_early=False)
+    run.run(Listeners())
+    assert run._optimizer.param_groups[0]["lr"] == 1.0

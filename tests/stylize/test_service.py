@@ -254,9 +254,19 @@ def test_published_recipes_lower_their_loss(model, recipe):
 
 
 def test_cs231n_has_the_published_numbers():
+    """Those of pixels are divided by .225 there: the deviation of what their network sees."""
     recipe = RECIPES[Recipe.cs231n]
     assert recipe.style_weights == (20000, 500, 12, 1)
-    assert (recipe.content_weight, recipe.tv, recipe.steps) == (6e-2, 5e-2, (200, 200))
+    assert (recipe.content_weight, recipe.steps, recipe.late_from * 200) == (6e-2, (200, 200), 180)
+    assert (recipe.rate / 0.225, recipe.late_rate / 0.225, recipe.tv * 0.225**2) == pytest.approx((3, 0.1, 5e-2))
+
+
+def test_cs231n_goes_on_to_the_same_end_at_the_lower_rate(model):
+    """Continued from before the last tenth."""
+    options, snapshots = replace(QUICK, recipe=Recipe.cs231n, steps=(30,)), []
+    whole = painted(model, options, keep=snapshots.append)
+    assert [(s.facts["done"], s.facts["is_late"]) for s in snapshots] == [(25, False), (30, True)]
+    np.testing.assert_array_equal(painted(model, options, resume=snapshots[0]).pixels, whole.pixels)
 
 
 def test_vgg19_works_and_gatys_takes_its_layers():

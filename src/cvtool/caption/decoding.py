@@ -16,7 +16,7 @@ from cvtool.caption.decoder import State
 from cvtool.caption.options import Decode, DecodeOptions
 from cvtool.caption.vocabulary import END, NULL, START, UNKNOWN
 from cvtool.distributed import Share
-from cvtool.tensors import seeded
+from cvtool.tensors import doubled, seeded
 
 NEVER = (NULL, START, UNKNOWN)
 """What no caption says; nor does one end before its first word."""
@@ -142,8 +142,9 @@ def narrowed(scores: Tensor, top_k: int, top_p: float) -> Tensor:
 
 def _inverse(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Words by the inverse of the cumulated probabilities (N, K, V) at `uniform` (N, K) in [0, 1)."""
-    cumulated = probabilities.double().cumsum(-1)
-    return torch.searchsorted(cumulated, (uniform.double() * cumulated[..., -1])[..., None], right=True).squeeze(-1)
+    cumulated = doubled(probabilities).cumsum(-1)
+    found = torch.searchsorted(cumulated, (doubled(uniform) * cumulated[..., -1])[..., None], right=True)
+    return found.squeeze(-1).to(probabilities.device)
 
 
 def _unroll(
@@ -276,6 +277,6 @@ def follow(
     if not target:
         return np.zeros(0), None
     x, _, looked = captioner(seen, torch.tensor([START, *target[:-1]], device=device)[None, None])
-    logs = torch.log_softmax(allowed(captioner.score(x[0, 0])).double(), -1)
-    chosen = logs[torch.arange(len(target), device=device), torch.tensor(target, device=device)]
+    logs = torch.log_softmax(doubled(allowed(captioner.score(x[0, 0]))), -1)
+    chosen = logs[torch.arange(len(target), device=logs.device), torch.tensor(target, device=logs.device)]
     return chosen.cpu().numpy(), None if looked is None else looked[0, 0].float().cpu().numpy()

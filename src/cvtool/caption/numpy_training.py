@@ -17,6 +17,7 @@ from cvtool.errors import UsageError
 from cvtool.reference.captioning import loss_and_gradients
 from cvtool.reference.decoder import checkpoint_arrays, course_parameters
 from cvtool.reference.optimizers import AdamMemory, adam_step, clipped
+from cvtool.tensors import doubled
 
 ASKED = {"attention": False, "layers": 1, "tie": False, "dropout": 0.0}
 ASKED_OF_TRAINING = {"smoothing": 0.0, "scheduled": 0.0, "scst": 0, "decay": 0.0, "finetune": False, "average": 1}
@@ -50,7 +51,7 @@ class NumpyTrainer(Trainer):
         self._read()
 
     def _read(self) -> None:
-        arrays = {name: tensor.double().cpu().numpy() for name, tensor in self.captioner.state_dict().items()}
+        arrays = {name: doubled(tensor).cpu().numpy() for name, tensor in self.captioner.state_dict().items()}
         self._parameters = course_parameters(arrays, self._cell)
 
     def _learn(self, numbers: Sequence[int], seed: int, *, critical: bool) -> dict[str, float]:

@@ -76,7 +76,7 @@ class TrainOptions:
         scst_rate: learning rate of the self-critical epochs.
         scst_temperature: of the distribution that captions are drawn from and that learns from them.
         scst_anchor: weight of the loss of people's captions beside the reward.
-        scst_samples: captions drawn for each picture; each is compared with the mean of the others.
+        scst_samples: captions drawn for each picture, two at least; each is compared with the mean of the others.
         finetune: also train the network that sees, from the pictures themselves.
         finetune_from: the first layer of it that is trained, so that what comes before is computed once; "": all are.
         finetune_rate: its learning rate, which follows the same curve; in the self-critical epochs at most theirs.

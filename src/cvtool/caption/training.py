@@ -24,7 +24,7 @@ from cvtool.caption.metrics import CiderD, Metrics
 from cvtool.caption.options import Decode, DecodeOptions, TrainOptions
 from cvtool.caption.vocabulary import END, NULL, START, Vocabulary
 from cvtool.distributed import ALONE, Group, Share
-from cvtool.errors import CvtoolError
+from cvtool.errors import CvtoolError, UsageError
 from cvtool.progress import Progress, Step, Stop, never, silent
 from cvtool.tensors import autocast, seeded
 
@@ -33,6 +33,9 @@ class Trainer:
     """One run: it can be stopped after any step, saved, and continued to the same end.
 
     Randomness comes from the seed, the epoch and the step alone, so the position is all the random state there is.
+
+    Raises:
+        UsageError: self-critical epochs that draw one caption for each picture.
     """
 
     def __init__(
@@ -44,6 +47,10 @@ class Trainer:
         options: TrainOptions,
         group: Group = ALONE,
     ) -> None:
+        if options.scst and options.scst_samples < 2:
+            raise UsageError(
+                f"--scst-samples {options.scst_samples} leaves no other caption to compare one with. Give 2 or more."
+            )
         self.captioner, self.corpus, self.development = captioner, corpus, development
         self.vocabulary, self.options, self.group = vocabulary, options, group
         self.position = Position()

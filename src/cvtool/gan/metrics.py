@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cvtool.errors import BadInputError
+from cvtool.tensors import doubled
 
 _BLOCK = 1024
 """Rows of a matrix of pairs that exist at a time."""
@@ -81,7 +82,7 @@ def moments(features: Tensor) -> Moments:
         BadInputError: see `check_features`.
     """
     check_features(features)
-    x = _double(features)
+    x = doubled(features)
     mean = x.mean(0)
     centred = x - mean
     return Moments(mean, centred.T @ centred / (len(x) - 1), len(x))
@@ -112,7 +113,7 @@ def frechet_influences(reference: Moments, features: Tensor) -> tuple[float, Ten
     product = reference.root @ samples.covariance @ reference.root
     values, vectors = torch.linalg.eigh((product + product.T) / 2)
     roots = values.clamp(min=0).sqrt()
-    centred = _double(features) - samples.mean
+    centred = doubled(features) - samples.mean
     seen = centred @ (reference.root @ vectors)
     # Where a root is 0 all samples lie in the plane that `seen` is 0 in: 0 / ∞ stands for 0 / 0.
     safe = torch.where(roots > roots[-1] * _NO_VARIANCE, roots, torch.inf)
@@ -155,7 +156,7 @@ def within_kernel(features: Tensor) -> float:
     total = 0.0
     for start, block in _blocks(features):
         kernel = cubic_kernel(block, features)
-        total += float(kernel.double().sum() - kernel.diagonal(start).double().sum())
+        total += float(doubled(kernel).sum() - doubled(kernel.diagonal(start)).sum())
     return total / (len(features) * (len(features) - 1))
 
 
@@ -168,7 +169,7 @@ def kernel_distance(reference: Tensor, samples: Tensor) -> float:
     _same_length(reference, samples)
     across = 0.0
     for _, block in _blocks(samples):
-        across += float(cubic_kernel(block, reference).double().sum())
+        across += float(doubled(cubic_kernel(block, reference)).sum())
     across /= len(samples) * len(reference)
     return within_kernel(reference) + within_kernel(samples) - 2 * across
 
@@ -200,7 +201,7 @@ def kernel_estimate(reference: Tensor, within: float, samples: Tensor, generator
         kernel.diagonal(start).zero_()
         paired += ((counts[:, rows] @ kernel) * counts).sum(1)
         across += counts[:, rows] @ (cubic_kernel(block, reference) - within).mean(1)
-    paired, across, counts = _double(paired), _double(across), _double(counts)
+    paired, across, counts = doubled(paired), doubled(across), doubled(counts)
     pairs = counts.sum(1).square() - counts.square().sum(1)
     values = (paired / pairs.clamp(min=1) - 2 * across / count).cpu()
     return _interval(float(values[0]), values[1:])
@@ -281,9 +282,9 @@ def neighbourhood(reference: Balls, samples: Balls) -> Neighbourhood:
     to_nearest = float(torch.cat(closest_to_sample).sqrt().median())
     return Neighbourhood(
         precision=precise / count,
-        recall=float(recalled.double().mean()),
+        recall=float(doubled(recalled).mean()),
         density=inside / (reference.k_large * count),
-        coverage=float((closest_to_reference <= reference.large).double().mean()),
+        coverage=float(doubled(closest_to_reference <= reference.large).mean()),
         nearest=to_nearest / among if among > 0 else float(to_nearest > 0),
     )
 
@@ -313,10 +314,6 @@ def squared_distances(one: Tensor, other: Tensor) -> Tensor:
 def _blocks(features: Tensor) -> Iterator[tuple[int, Tensor]]:
     for start in range(0, len(features), _BLOCK):
         yield start, features[start : start + _BLOCK]
-
-
-def _double(x: Tensor) -> Tensor:
-    return (x.cpu() if x.device.type == "mps" else x).double()  # Apple's GPU has no float64
 
 
 def _same_length(one: Tensor, other: Tensor) -> None:

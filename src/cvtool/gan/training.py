@@ -302,14 +302,14 @@ def prepare(
     """A run that has not begun: untrained networks, where `model` computes, and a judge of what they make.
 
     Raises:
-        UsageError: the networks cannot make such pictures, or a batch cannot be shared by the group.
+        UsageError: the networks cannot make such pictures, or a batch cannot be divided as it must be.
         BadInputError: too few pictures to judge by.
     """
     shape, device = Shape(data.size, data.channels, len(data.classes)), model.device
     networks, options = completed(len(data), networks, options)
     options = replace(options, precision=group.from_main(training_precision(device, options.precision)))
     feed = Feeder(data, options.batch, options.seed, device, group)
-    _check_shares(feed.batch, networks, group)
+    _check_shares(feed.batch, options, networks, group)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         generator, discriminator = build(networks, shape)
@@ -321,14 +321,18 @@ def prepare(
     return Trainer(game, feed, judge, options, group)
 
 
-def _check_shares(batch: int, networks: NetworkOptions, group: Group) -> None:
+def _check_shares(batch: int, options: TrainOptions, networks: NetworkOptions, group: Group) -> None:
+    """Whether a batch, as large as asked for or all pictures there are, can be divided as it must be."""
     if batch < group.size:
         raise UsageError(f"A batch of {batch} pictures is too small for {group.size} processes. Give a larger --batch.")
     unit = MINIBATCH_GROUP * group.size
-    if networks.minibatch_std and group.size > 1 and batch % unit:
+    mixed = group.size > 1 or not options.vae  # an encoder sees real pictures only
+    if networks.minibatch_std and mixed and batch % unit:
+        apart = "would fall to different processes" if group.size > 1 else "would be real ones and generated ones"
+        there = f"There are {batch} pictures; give a smaller --batch" if batch < options.batch else "Give a --batch"
         raise UsageError(
-            f"--minibatch-std compares {MINIBATCH_GROUP} neighbours, which would fall to different processes. "
-            f"Give a --batch that is a multiple of {unit}."
+            f"--minibatch-std compares {MINIBATCH_GROUP} neighbours, which {apart}. "
+            f"{there} that is a multiple of {unit}."
         )
 
 

@@ -18,7 +18,7 @@ from cvtool.models.folding import fold_batch_norm
 from cvtool.stylize.losses import Moments, moments
 from cvtool.stylize.receptive import Field, receptive_field
 from cvtool.stylize.tiles import Slices, Tile, Window, plan_tiles
-from cvtool.tensors import autocast, mirrored
+from cvtool.tensors import autocast, doubled, mirrored
 
 if TYPE_CHECKING:
     from cvtool.models.loader import Model
@@ -207,11 +207,11 @@ class _Walk:
                 self.shares = {name: self._shares(sizes[name], padded.device) for name in self.wanted.style_layers}
                 whole = {n: maps[n].new_empty(1, maps[n].shape[1], *sizes[n]) for n in self.wanted.content_layers}
             seen = self._part(maps, tile)
-            parts = [part.double() for region in seen.moments for each in region for part in each]
+            parts = [doubled(part) for region in seen.moments for each in region for part in each]
             sums = parts if not sums else [one.add_(other) for one, other in zip(sums, parts, strict=True)]
             for name, item in seen.maps.items():
                 whole[name][at(self._place(name, tile)[1])] = item
-        return (*(total.float() for total in sums), *whole.values())
+        return (*(total.float().to(padded.device) for total in sums), *whole.values())
 
     def back(self, padded: Tensor, gradients: Sequence[Tensor]) -> Tensor:
         """The second walk: gradients on what `see` gave → the gradient on the padded picture."""

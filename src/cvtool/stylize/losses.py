@@ -1,7 +1,7 @@
 """The losses of style transfer as pure functions of features and pixels.
 
-The first four are the textbook ones, exactly; the rest is what the default recipe uses instead. Slow twins of all of
-them, written like the papers, are in `cvtool.reference.style`.
+`content_loss` and `tv_loss` are the textbook ones, exactly, and so are the Gram matrices of `objective.Terms`; the rest
+is what the default recipe uses instead. Slow twins, written like the papers, are in `cvtool.reference.style`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cvtool.tensors import doubled
+
 EPSILON = 1e-6
 """Keeps the square root of a distance differentiable where the distance is 0."""
 
@@ -23,23 +25,6 @@ MAX_POSITIONS = 400
 def content_loss(current: Tensor, target: Tensor, weight: float = 1.0) -> Tensor:
     """``weight · Σ (F − P)²`` of two feature maps (1, C, H, W) → scalar. Gatys et al. (2016), without their ½."""
     return weight * torch.sum((current - target) ** 2)
-
-
-def gram_matrix(features: Tensor, normalize: bool = True) -> Tensor:
-    """Features (N, C, H, W) → Gram matrices (N, C, C), divided by C·H·W if `normalize`."""
-    n, c, h, w = features.shape
-    flat = features.reshape(n, c, h * w)
-    gram = torch.bmm(flat, flat.transpose(1, 2))
-    return gram / (c * h * w) if normalize else gram
-
-
-def style_loss(features: Sequence[Tensor], targets: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """``Σ_l w_l · Σ (G_l − A_l)²`` over layers: features (1, C_l, H_l, W_l), target Grams (1, C_l, C_l) → scalar."""
-    terms = [
-        weight * torch.sum((gram_matrix(feature) - target) ** 2)
-        for feature, target, weight in zip(features, targets, weights, strict=True)
-    ]
-    return torch.stack(terms).sum()
 
 
 def tv_loss(image: Tensor, weight: float = 1.0) -> Tensor:
@@ -99,9 +84,9 @@ def mix_moments(several: Sequence[Moments], weights: Sequence[float]) -> Moments
     )
     if min(weights) >= 0:
         return Moments(mean, second)
-    values, vectors = torch.linalg.eigh(Moments(mean, second).covariance().double())
+    values, vectors = torch.linalg.eigh(doubled(Moments(mean, second).covariance()))
     covariance = (vectors * values.clamp_min(0)) @ vectors.T
-    return Moments(mean, covariance.float() + torch.outer(mean, mean))
+    return Moments(mean, covariance.float().to(mean.device) + torch.outer(mean, mean))
 
 
 def moment_distance(current: Moments, target: Moments) -> Tensor:

@@ -23,7 +23,9 @@ class RecipeSpec:
         palette_weight: of the colours' mean and covariance, beside style layers that weigh 1 in all.
         tv: weight of total variation.
         optimizer, rate, betas: how the picture moves; `rate` in units of the pixel range [0, 1].
-        late_rate: the rate from step `late_from` of a scale on; None keeps `rate`.
+        late_rate: with Adam, the rate of the new one that ends each scale, which then ends no earlier; None: there is
+            none.
+        late_from: share of a scale's steps after which it begins.
         average: decay of the average over iterates; 0 takes the last one.
         steps: at the first and at the last scale; geometric in between, because large steps cost the most and
             change the least.
@@ -49,7 +51,7 @@ class RecipeSpec:
     rate: float = 0.02
     betas: tuple[float, float] = (0.9, 0.99)
     late_rate: float | None = None
-    late_from: int = 0
+    late_from: float = 1.0
     average: float = 0.0
     steps: tuple[int, int] = (95, 40)
     smallest: int | None = None
@@ -94,8 +96,9 @@ RECIPES: dict[Recipe, RecipeSpec] = {
         rate=1.0,
         steps=(500, 500),
     ),
-    # CS231n, assignment 3: SqueezeNet, Gram / (C·H·W), plain sums, Adam 3 → 0.1 at step 180 of 200. Differs: the rates
-    # are those in [0, 1] pixels (theirs are in units of the data's deviation, about 0.225), and so is the clamping.
+    # CS231n, assignment 3: SqueezeNet, Gram / (C·H·W), plain sums, Adam 3, for the last 20 of 200 steps a new one of
+    # 0.1. Differs: rates and total variation are brought to pixels in [0, 1], where all steps are clamped to; theirs
+    # are divided by ImageNet's deviations, about 0.225. With other numbers of steps, the last tenth is the late one.
     # SqueezeNet's weights do not come with the install, so it runs on another network unless that one is asked for.
     Recipe.cs231n: RecipeSpec(
         terms="cs231n",
@@ -104,11 +107,11 @@ RECIPES: dict[Recipe, RecipeSpec] = {
         content_layers=("features.3",),
         style_weights=(20000.0, 500.0, 12.0, 1.0),
         content_weight=6e-2,
-        tv=5e-2,
+        tv=5e-2 / 0.225**2,
         rate=3.0 * 0.225,
         betas=(0.9, 0.999),
         late_rate=0.1 * 0.225,
-        late_from=180,
+        late_from=0.9,
         steps=(200, 200),
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -64,7 +65,7 @@ class Run:
         picture: the start (1, 3, h, w), then the current picture.
         objective: builds the loss of a scale.
         budget: seconds from the start of the run, or None.
-        may_end_early: a scale ends when its loss no longer falls.
+        may_end_early: a scale ends when its loss no longer falls, if it has no late part.
         fp16: scale the loss against underflow.
         replay: a GPU may record steps, which takes several times the memory.
         index, done: the current scale and its steps so far.
@@ -87,6 +88,7 @@ class Run:
     stopped_by: str = "steps"
     spent: float = 0.0
     _history: list[float] = field(default_factory=list)
+    _is_late: bool = False
     _average: Average | None = None
     _optimizer: torch.optim.Optimizer | Adam | None = None
     _scaler: torch.amp.GradScaler | None = None
@@ -137,7 +139,7 @@ class Run:
                 if listeners.keep is not None:
                     self._keep(listeners.keep, started)
                 return False
-            self._set_rate()
+            self._slow_down()
             terms = next(steps)
             self.done += 1
             if self._average is not None:
@@ -153,7 +155,8 @@ class Run:
                 listeners.progress(Step(scale.label, self.done, self.plan[self.index].steps, self.terms))
                 if listeners.preview is not None:
                     listeners.preview(self.result())
-                if self.may_end_early and self._is_flat() and self.done < self.plan[self.index].steps:
+                may_end = self.may_end_early and not self._ends_slowly
+                if may_end and self._is_flat() and self.done < self.plan[self.index].steps:
                     self.stopped_by = "plateau" if self.index == len(self.plan) - 1 else "steps"
                     self._cut(self.done)
             ended = self.done == self.plan[self.index].steps
@@ -174,6 +177,7 @@ class Run:
         self.picture = start.contiguous().requires_grad_(True)
         self._average = Average(start, self.recipe.average) if self.recipe.average else None
         self._history = []
+        self._is_late = False
         self._optimizer = self._new_optimizer()
         if self.optimizer_name is Optimizer.adam and memory:
             state = self._optimizer.state_dict()
@@ -193,13 +197,21 @@ class Run:
             return torch.optim.LBFGS(
                 [self.picture], lr=rate, max_iter=1, history_size=LBFGS_HISTORY, line_search_fn="strong_wolfe"
             )
-        return Adam(self.picture, lr=self.recipe.rate, betas=self.recipe.betas)
+        late = self.recipe.late_rate if self._is_late else None
+        return Adam(self.picture, lr=self.recipe.rate if late is None else late, betas=self.recipe.betas)
 
-    def _set_rate(self) -> None:
-        late = self.recipe.late_rate
-        if late is not None and self.done == self.recipe.late_from and self._optimizer is not None:
-            for group in self._optimizer.param_groups:
-                group["lr"] = late
+    @property
+    def _ends_slowly(self) -> bool:
+        return self.recipe.late_rate is not None and self.optimizer_name is Optimizer.adam
+
+    def _slow_down(self) -> None:
+        """Where the late part of a scale begins, start Adam anew."""
+        begins = math.floor(self.recipe.late_from * self.plan[self.index].steps)  # so that even one step is late
+        if self._ends_slowly and not self._is_late and self.done >= begins:
+            assert self._optimizer is not None
+            self._is_late = True
+            # In place, as the loop over the steps holds it.
+            self._optimizer.load_state_dict(self._new_optimizer().state_dict())
 
     def _read(self, terms: Mapping[str, Tensor]) -> None:
         self.terms = {name: float(value) for name, value in terms.items()}
@@ -237,6 +249,7 @@ class Run:
             "stopped_by": self.stopped_by,
             "spent": self.spent,
             "history": self._history,
+            "is_late": self._is_late,
             "tree": skeleton,
         }
         return Snapshot(facts, tensors)
@@ -250,12 +263,11 @@ class Run:
         self.plan = tuple(replace(s, steps=n) for s, n in zip(self.plan, facts["steps"], strict=True))
         self.terms, self.stopped_by, self.spent = dict(facts["terms"]), facts["stopped_by"], facts["spent"]
         self._history = list(facts["history"])
+        self._is_late = bool(facts.get("is_late"))
         self.picture = tree["picture"].to(device).contiguous().requires_grad_(True)
         self._optimizer = self._new_optimizer()
         state = self._optimizer.state_dict()
         state["state"] = tree["optimizer"]
-        if self.done > self.recipe.late_from and self.recipe.late_rate is not None:
-            state["param_groups"][0]["lr"] = self.recipe.late_rate
         self._optimizer.load_state_dict(state)
         if tree["average"] is not None:
             self._average = Average(self.picture.detach(), self.recipe.average)

@@ -17,7 +17,7 @@ from cvtool.stylize.extractor import Extractor
 from cvtool.stylize.grain import grain
 from cvtool.stylize.losses import Moments, mix_moments
 from cvtool.stylize.style_files import SIZES, StyleFile
-from cvtool.tensors import to_tensor
+from cvtool.tensors import doubled, to_tensor
 
 if TYPE_CHECKING:
     from cvtool.models.loader import Model
@@ -79,7 +79,7 @@ def guide_of(plane: Plane, size: tuple[int, int], device: torch.device) -> torch
 def palette(style: Style, part: Plane | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean (3,) and covariance (3, 3) of the colours of a style, or of part of a picture."""
     if isinstance(style, StyleFile):
-        colors = Moments(*(moment.double().cpu() for moment in style.palette))
+        colors = Moments(*(doubled(moment).cpu() for moment in style.palette))
         return colors.mean.numpy(), colors.covariance().numpy()
     return mean_and_covariance(style, None if part is None else resize_mask(part, style.shape[:2]))
 

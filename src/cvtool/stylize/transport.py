@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cvtool.stylize.losses import Moments
+from cvtool.tensors import doubled
 
 FLOOR = 1e-3
 """Eigenvalues of a covariance below this share of their mean count as that: rounding must not be amplified."""
@@ -26,8 +27,8 @@ def transport(own: Moments, wanted: Moments) -> Tensor:
     Returns:
         Symmetric matrices (N or 1, C, C), float64, on the CPU: ``T (f - mean) + mean*`` has the wanted moments.
     """
-    # A GPU takes ten times as long for the eigenvectors of so small a matrix, and Apple's have no float64.
-    here, there = (covariance(each).cpu().double() for each in (own, wanted))
+    # A GPU takes ten times as long for the eigenvectors of so small a matrix.
+    here, there = (doubled(covariance(each).cpu()) for each in (own, wanted))
     root, inverse = _roots(here)
     middle, _ = _roots(root @ there @ root)
     return inverse @ middle @ inverse
