@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from cvtool.clips import open_clip
-from cvtool.errors import BadInputError, CvtoolError, Interrupted, UsageError
+from cvtool.errors import BadInputError, CvtoolError, Interrupted, UnknownNameError, UsageError
 from cvtool.models.loader import Model, load
 from cvtool.progress import Step
 from cvtool.stylize import color
@@ -173,6 +173,14 @@ def test_what_fails_in_a_process_is_told(tmp_path: Path, model: Model) -> None:
     job = replace(job, video=replace(job.video, jobs=2))
     with pytest.raises(CvtoolError, match="ended unexpectedly"):
         paint_clip(job, model, reload=partial(os._exit, 9))
+
+
+def test_an_unknown_name_in_a_process_is_told(tmp_path: Path, model: Model) -> None:
+    job = make_job(tmp_path)
+    job = replace(job, video=replace(job.video, jobs=2))
+    with pytest.raises(UnknownNameError, match="No model .vgg20.") as caught:
+        paint_clip(job, model, reload=partial(load, "vgg20"))
+    assert "vgg19" in caught.value.nearest
 
 
 def test_other_work_is_refused(tmp_path: Path, model: Model) -> None:
