@@ -117,3 +117,12 @@ def test_pictures_smaller_than_a_view_are_enlarged(tmp_path: Path) -> None:
     contents, styles = batch(Views(files, files, photos=0.0), 96, 1, seed=0, step=0)
     assert contents.shape[2:] == (96, 96)
     assert styles.shape[2:] == (128, 128)
+
+
+def test_lack_of_memory_leaves_no_picture_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("cvtool.images.decode_deep", fail)
+    with pytest.raises(MemoryError):
+        read_shelf([str(folder)], held_out=0.25, fewest=2, skip_bad=True)
