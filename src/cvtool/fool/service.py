@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.codecs.rasters import rounded
 from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.attacks.patch import holding
@@ -205,11 +206,7 @@ class _Job:
 
     def _written(self, pixels: Pixels) -> Pixels:
         """The original in the levels that its file can have."""
-        if self.options.levels is None:
-            return pixels
-        top = np.float32(self.options.levels - 1)
-        rounded: Pixels = np.rint(pixels * top) / top
-        return rounded
+        return pixels if self.options.levels is None else rounded(pixels, self.options.levels)
 
     def _saved(self, pixels: Pixels) -> Pixels:
         """As the file brings the picture back."""

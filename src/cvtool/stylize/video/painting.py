@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.clips import Clip, read_frames
+from cvtool.codecs.rasters import rounded
 from cvtool.errors import Interrupted
 from cvtool.images import resize, visible_colors
 from cvtool.models.loader import Model
@@ -138,9 +139,9 @@ class _ShotPainter:
             result = self._follow(canvas, earlier, moved)
         if result.stopped_by == "interrupt":
             raise Interrupted("stopped")
-        pixels = _rounded(result.pixels)
+        pixels = rounded(np.clip(result.pixels, 0, 1))
         if self.keep is Colors.luminance:
-            pixels = _rounded(color.with_luminance(content, color.luminance(pixels)))
+            pixels = rounded(color.with_luminance(content, color.luminance(pixels)))
         shaken = None if moved is None or earlier is None else flicker(earlier, pixels, moved)
         return pixels, {
             "steps": result.steps,
@@ -176,8 +177,3 @@ class _ShotPainter:
         tile = (LARGEST_TILE if longer > WHOLE else 0) if options.tile is None else options.tile
         options = replace(options, size=longer, tile=tile)
         return stylize(canvas, self.styles, self.model, options, book=self.book, stop=self.stop, **more)
-
-
-def _rounded(pixels: Pixels) -> Pixels:
-    """To what 8 bits can hold."""
-    return (np.rint(np.clip(pixels, 0, 1) * 255) / 255).astype(np.float32)
