@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Job:
         """Height and width of the result."""
         return output_size(self.clip.height, self.clip.width, self.options.size)
 
-    def contents(self, first: int, last: int | None = None) -> Any:
+    def contents(self, first: int, last: int | None = None) -> Generator[Pixels, None, None]:
         """Frames at the size of the result, (H, W, 3) each."""
         for picture in read_frames(self.clip, first, last):
             yield resize(visible_colors(picture), *self.size())
@@ -87,15 +88,15 @@ def paint_shot(job: Job, shot: Shot, model: Model, stop: Stop, done: Callable[[]
     if first == shot.last:
         return
     painter = _ShotPainter(job, model, stop)
-    contents = job.contents(shot.first, shot.last)
-    for number, content in enumerate(contents, start=shot.first):
-        painter.meet(content)
-        if number >= first:
-            if stop():
-                raise Interrupted("stopped")
-            pixels, facts = painter.paint(work.read(number - 1) if number > shot.first else None)
-            work.write(number, pixels, facts)
-            done()
+    with closing(job.contents(shot.first, shot.last)) as contents:  # an error on its way holds on to it
+        for number, content in enumerate(contents, start=shot.first):
+            painter.meet(content)
+            if number >= first:
+                if stop():
+                    raise Interrupted("stopped")
+                pixels, facts = painter.paint(work.read(number - 1) if number > shot.first else None)
+                work.write(number, pixels, facts)
+                done()
 
 
 class _ShotPainter:
