@@ -84,12 +84,17 @@ def fool(
         stop: asked between steps; ends with the best so far.
 
     Raises:
-        UsageError: the options contradict each other, or the network does not have such a class.
+        UsageError: the options contradict each other, the network does not have such a class, or there are more or
+            fewer classes or masks than pictures.
     """
     options = options or FoolOptions()
     victim = model if isinstance(model, Victim) else Victim.of(model)
     spec = check_options(options, targeted=target is not None, masked=masks is not None)
     wanted = [target] * len(pictures) if target is None or isinstance(target, int) else list(target)
+    counts = {"classes": len(wanted), "masks": len(pictures if masks is None else masks)}
+    for what, count in counts.items():
+        if count != len(pictures):
+            raise UsageError(f"{count} {what} do not match {len(pictures)} pictures. Give one for each.")
     for index in wanted:
         if index is not None:
             check_class(index, victim.model.card.classes)
