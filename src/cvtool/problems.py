@@ -38,6 +38,6 @@ class BadPicturesError(BadInputError):
         problems: all of them; as text, each says which picture and why.
     """
 
-    def __init__(self, message: str, problems: Sequence[object]) -> None:
+    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(message)
