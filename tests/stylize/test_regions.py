@@ -143,7 +143,9 @@ def test_a_book_forgets_what_was_asked_for_long_ago(model, looks, monkeypatch):
         found = book.moments(pixels, None, 32, extractor)
         assert len(looks) == wanted
         again = first.setdefault(style, found)
-        assert all(torch.equal(a, b) for one, two in zip(found, again, strict=True) for a, b in zip(one, two, strict=True))
+        assert all(
+            torch.equal(a, b) for one, two in zip(found, again, strict=True) for a, b in zip(one, two, strict=True)
+        )
 
 
 def test_tiles_paint_the_same_picture(model):

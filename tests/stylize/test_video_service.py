@@ -202,7 +202,7 @@ def test_a_clip_is_closed_when_its_painting_ends_early(
 def test_an_unknown_name_in_a_process_is_told(tmp_path: Path, model: Model) -> None:
     job = make_job(tmp_path)
     job = replace(job, video=replace(job.video, jobs=2))
-    with pytest.raises(UnknownNameError, match="No model .vgg20.") as caught:
+    with pytest.raises(UnknownNameError, match=r"No model .vgg20.") as caught:
         paint_clip(job, model, reload=partial(load, "vgg20"))
     assert "vgg19" in caught.value.nearest
 
