@@ -185,6 +185,20 @@ class TestEveryFormat:
         assert list(tmp_path.iterdir()) == []
 
 
+def test_formats_that_are_none() -> None:
+    for format in ("png", ".gif", "", "avi\n"):
+        with pytest.raises(UsageError, match="gif, webp, mp4") as caught:
+            encode_animation(flat_frames(), format)
+        assert str(caught.value).isprintable()
+
+
+def test_an_encoder_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(animation, "H264", [("libx264", {"preset": "no such"})])
+    with pytest.raises(CvtoolError, match="The MP4 cannot be encoded: "):
+        write_animation(tmp_path / "a.mp4", flat_frames())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_format_is_told_by_the_suffix() -> None:
     assert [animation_format(name) for name in ("a.gif", "b.WEBP", "c/d.Mp4")] == ["gif", "webp", "mp4"]
     for name in ("a.png", "a", ".gif", "a.gif.txt", "a.avi\n"):

@@ -1,8 +1,17 @@
-"""The error tree: the exit codes that scripts rely on, and suggestions."""
+"""The error tree: the exit codes that scripts rely on, the way between processes, and suggestions."""
+
+import importlib
+import pickle
+import re
+from pathlib import Path
 
 import pytest
 
 from cvtool import errors
+from cvtool.cli.parts import FailedElsewhere
+from cvtool.problems import BadPicturesError, Problem
+
+SOURCE = Path(errors.__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -64,3 +73,32 @@ def test_unknown_name_says_what_where_and_what_next() -> None:
     assert str(error) == "No class 'tabbi'. Nearest: tabby. 'cvtool classes' lists them."
     assert error.nearest == ["tabby"]
     assert str(errors.UnknownNameError("class", "zzzz", ["tabby"])) == "No class 'zzzz'."
+
+
+def every_class() -> list[type[errors.CvtoolError]]:
+    """The classes of the tree, also those that modules outside of `errors` add to it."""
+    for path in SOURCE.rglob("*.py"):
+        if re.search(r"^class \w+\(\w*(Error|Interrupted)\)", path.read_text("utf-8"), re.MULTILINE):
+            importlib.import_module(".".join(path.relative_to(SOURCE).with_suffix("").parts))
+    found: list[type[errors.CvtoolError]] = [errors.CvtoolError]
+    for one in found:
+        found += one.__subclasses__()
+    return [one for one in found if one.__module__.startswith("cvtool.")]
+
+
+def test_every_error_comes_whole_out_of_another_process() -> None:
+    problems = [Problem("a.png", "is empty"), Problem("b.png", "is broken")]
+    made: dict[type[errors.CvtoolError], errors.CvtoolError] = {
+        errors.UnknownNameError: errors.UnknownNameError("layer", "conv6", iter(["conv5"]), "There are 5."),
+        BadPicturesError: BadPicturesError("2 pictures cannot be used.", problems),
+        FailedElsewhere: FailedElsewhere("the disk is full", 7),
+    }
+    classes = every_class()
+    assert {*made, errors.Interrupted} < set(classes)
+    assert {"CollapseError", "DivergedError"} < {one.__name__ for one in classes}
+    for one in classes:
+        error = made.get(one) or one("why")
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is one
+        assert str(again) == str(error) != ""
+        assert (again.args, again.exit_code, vars(again)) == (error.args, error.exit_code, vars(error))

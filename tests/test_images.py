@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from cvtool.codecs.rasters import to_levels
+from cvtool.codecs.rasters import rounded, to_levels
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.images import (
     FORMATS,
@@ -361,3 +361,14 @@ def test_levels_are_the_nearest_ones_and_those_of_files() -> None:
     assert np.abs(found - exact).max() <= 0.5 + 1e-5
     np.testing.assert_array_equal(found[0, -1], [0, 255, 128])
     np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(encode_picture(values, "png")))))
+
+
+@pytest.mark.parametrize(("bits", "levels"), [(8, 256), (16, 65536)])
+def test_rounded_pixels_are_those_that_a_file_gives_back(bits: int, levels: int) -> None:
+    pixels = np.random.default_rng(0).random((40, 50, 3), dtype=np.float32)
+    pixels[0, :4] = np.array([[0, 1, 0.5], [0.25, 0.75, 1e-9], [1.5 / 255, 2.5 / 255, 3.5 / 255], [1, 1, 0]])
+    found = rounded(pixels, levels)
+    assert found.dtype == np.float32
+    back = decode_picture(encode_picture(pixels, "png", bits=bits), "a").pixels
+    assert found.tobytes() == np.ascontiguousarray(back).tobytes()
+    assert rounded(found, levels).tobytes() == found.tobytes()

@@ -11,7 +11,8 @@ from browser import Tab, find, opened
 from helpers import save
 
 from cvtool.caption.metrics import score
-from cvtool.caption.report import Described, write_page
+from cvtool.caption.report import Described
+from cvtool.caption.report import page as captions_page
 from cvtool.caption.run_report import page as captioner_page
 from cvtool.cli.console import Console
 from cvtool.cli.reporting import Report, Shown
@@ -73,7 +74,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             report.hear({"command": "fool", "input": name, "output": None, "success": False, "seed": 0,
                          "original": {"predictions": likeliest}})  # fmt: skip
     metrics = score({"a": ["a", "dog"]}, {"a": [["a", "dog"]]})
-    captions = write_page("Captions", metrics, {"data": "d" * 50}, [], [Described("a", "a dog", ("a",), 1.0, photo)])
+    captions = captions_page("Captions", metrics, {"data": "d" * 50}, [], [Described("a", "a dog", ("a",), 1.0, photo)])
     files["captions"].write_text(captions, "utf-8")
     png = save(folder / "grid.png").read_bytes()
     checks = [

@@ -96,6 +96,16 @@ def test_overwriting_takes_what_is_a_runs_and_nothing_else(run: RunDirectory) ->
     assert sorted(path.name for path in run.path.iterdir() if path.name != ".lock") == ["features.h5", "notes.txt"]
 
 
+def test_what_cannot_be_overwritten_is_named(run: RunDirectory) -> None:
+    (run.path / BEST).mkdir()
+    with pytest.raises(CvtoolError, match=r"best\.safetensors. cannot be removed"):
+        RunDirectory.create(run.path, overwrite=True)
+    (run.path / BEST).rmdir()
+    (run.path / ".cvtool-0.png").mkdir()
+    with pytest.raises(CvtoolError, match=r"\.cvtool-0\.png. cannot be removed"), run.locked():
+        pytest.fail("was locked")
+
+
 def test_no_run_to_open(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(BadInputError, match="no run to resume"):

@@ -17,8 +17,8 @@ from PIL import Image
 from cvtool.codecs import notes
 from cvtool.codecs.rasters import to_levels
 from cvtool.codecs.video_streams import H264, add_video_stream, video_frame
-from cvtool.errors import UsageError
-from cvtool.files import shown, write_atomically
+from cvtool.errors import CvtoolError, UsageError, is_out_of_memory
+from cvtool.files import in_few_words, shown, write_atomically
 
 FORMATS = {".gif": "gif", ".webp": "webp", ".mp4": "mp4"}
 
@@ -60,8 +60,8 @@ def write_animation(
         note: what made it, kept as the comment of a GIF or an MP4 and as a WebP's EXIF, as in pictures and clips.
 
     Raises:
-        UsageError: unknown suffix, no frames, frames of several sizes or too large, a rate that is not positive.
-        CvtoolError: the file cannot be written.
+        UsageError: unknown suffix, no frames, frames of several sizes or too large, `fps` or `hold` out of range.
+        CvtoolError: the encoder fails, or the file cannot be written.
     """
     write_atomically(path, encode_animation(frames, animation_format(path), fps, hold, note=note))
 
@@ -69,13 +69,27 @@ def write_animation(
 def encode_animation(
     frames: Sequence[NDArray[Any]], format: str, fps: float = 12, hold: float = 1.5, *, note: str = ""
 ) -> bytes:
-    """The bytes that `write_animation` writes; `format` is ``gif``, ``webp`` or ``mp4``."""
+    """Frames (H, W, 3), float in [0, 1] or uint8 → the bytes that `write_animation` writes.
+
+    Args:
+        frames: all of one size.
+        format: ``gif``, ``webp`` or ``mp4``.
+        fps: frames per second, `SLOWEST` to `FASTEST`.
+        hold: seconds the last frame stays, 0 to `LONGEST_HOLD`.
+        note: as of `write_animation`.
+
+    Raises:
+        UsageError: another format, no frames, frames of several sizes or too large, `fps` or `hold` out of range.
+        CvtoolError: the encoder fails.
+    """
     levels = _checked(frames, format, fps, hold)
     encode = _encode_mp4 if format == "mp4" else partial(_encode_pillow, format=format)
     return encode(levels, fps=fps, hold=hold, note=note)
 
 
 def _checked(frames: Sequence[NDArray[Any]], format: str, fps: float, hold: float) -> list[NDArray[np.uint8]]:
+    if format not in MAX_SIDE:
+        raise UsageError(f"Unknown animation format '{shown(format)}'. Use one of {', '.join(MAX_SIDE)}.")
     if len(frames) == 0:
         raise UsageError("An animation needs at least one frame. Give some.")
     if not SLOWEST <= fps <= FASTEST:
@@ -137,11 +151,16 @@ def _encode_mp4(levels: list[NDArray[np.uint8]], fps: float, hold: float, note: 
     held = max(1, round(hold * fps))
     height, width = (side + side % 2 for side in levels[0].shape[:2])
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        if note:
-            container.metadata["comment"] = note
-        stream = add_video_stream(container, H264, height, width, rate)
-        for level in [*levels, *[levels[-1]] * (held - 1)]:
-            container.mux(stream.encode(video_frame(level, height, width)))
-        container.mux(stream.encode(None))
+    try:
+        with av.open(buffer, "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+            if note:
+                container.metadata["comment"] = note
+            stream = add_video_stream(container, H264, height, width, rate)
+            for level in [*levels, *[levels[-1]] * (held - 1)]:
+                container.mux(stream.encode(video_frame(level, height, width)))
+            container.mux(stream.encode(None))
+    except av.FFmpegError as error:
+        if is_out_of_memory(error):
+            raise
+        raise CvtoolError(f"The MP4 cannot be encoded: {in_few_words(error)}. Use .gif or .webp.") from error
     return buffer.getvalue()

@@ -15,12 +15,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class CvtoolError(Exception):
     """Base of all errors that cvtool raises on purpose."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Comes out of another process as it was: not made again, which takes other arguments for other classes."""
+        return _remade, (type(self), self.args), self.__dict__
 
 
 class UsageError(CvtoolError):
@@ -71,6 +76,10 @@ class Interrupted(CvtoolError):
     """The user asked to stop; what was finished has been written."""
 
     exit_code = 130
+
+
+def _remade(kind: type[CvtoolError], args: tuple[Any, ...]) -> CvtoolError:
+    return kind.__new__(kind, *args)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

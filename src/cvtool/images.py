@@ -84,6 +84,7 @@ def read_picture(path: str | Path, *, keep_profile: bool = False) -> Picture:
 
     Raises:
         BadInputError: missing, unreadable, not a picture, truncated, broken, or more than `rasters.MAX_PIXELS` pixels.
+        MemoryError: there is too little of it here; the file may be whole.
     """
     return decode_picture(read_input(path), str(path), keep_profile=keep_profile)
 
@@ -107,6 +108,8 @@ def decode_picture(data: bytes, name: str, *, keep_profile: bool = False) -> Pic
         ) from error
     except (TooManyPixelsError, Image.DecompressionBombError) as error:
         raise BadInputError(f"'{shown(name)}' is too large: it {_reason(error)}. Make it smaller first.") from error
+    except MemoryError:
+        raise
     except Exception as error:  # decoders raise whatever they please on hostile bytes; the user needs one line
         message = f"'{shown(name)}' is truncated or broken: {_reason(error)}. Fetch or save it again."
         raise BadInputError(message) from error

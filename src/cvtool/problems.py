@@ -21,6 +21,12 @@ class Problem:
     name: str
     what: str
 
+    @classmethod
+    def of(cls, name: str, error: Exception) -> Problem:
+        """What an error says of a picture, which many begin with its name."""
+        said, named = str(error), f"'{shown(name)}' "
+        return cls(name, said.removeprefix(named) if said.startswith(named) else f"cannot be used: {said}")
+
     def __str__(self) -> str:
         return f"'{shown(self.name)}' {shown(self.what)}"
 
@@ -32,6 +38,6 @@ class BadPicturesError(BadInputError):
         problems: all of them; as text, each says which picture and why.
     """
 
-    def __init__(self, message: str, problems: Sequence[object]) -> None:
+    def __init__(self, message: str, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(message)

@@ -72,7 +72,7 @@ class RunDirectory:
         run = cls(path)
         with run.locked():
             for name in (STATE, METRICS, CONFIG, LAST, BEST):
-                (path / name).unlink(missing_ok=True)
+                _remove(path / name)
             run._events.restart([])
         return run
 
@@ -96,6 +96,7 @@ class RunDirectory:
 
         Raises:
             UsageError: somebody does.
+            CvtoolError: nothing can be changed in it.
         """
         try:
             import fcntl
@@ -128,7 +129,7 @@ class RunDirectory:
         """Remove what runs that were killed while they wrote have left behind."""
         for folder in (self.path, self.path / SAMPLES):
             for leftover in folder.glob(".cvtool-*"):
-                leftover.unlink(missing_ok=True)
+                _remove(leftover)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep what the run was asked for."""
@@ -229,3 +230,10 @@ class RunDirectory:
 
     def _broken_metrics(self) -> BadInputError:
         return BadInputError(f"'{self.path / METRICS}' is broken. Start again with --overwrite.")
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CvtoolError(f"'{path}' cannot be removed: {error.strerror}. Remove it, or use another -o.") from error

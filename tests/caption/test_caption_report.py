@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from cvtool.caption.metrics import Metrics, score
-from cvtool.caption.report import THUMBNAIL, Described, worst_and_best, write_page
+from cvtool.caption.report import THUMBNAIL, Described, worst_and_best
+from cvtool.caption.report import page as written
 from cvtool.errors import UsageError
 
 METRICS = Metrics(1234, 0.65432, 0.5, 0.25, 0.125, 0.4375, 0.60005, 10.256, 987, 0.9876,
@@ -82,7 +83,7 @@ class TestWorstAndBest:
 
 class TestPage:
     def test_numbers_settings_notes_and_captions_are_there(self):
-        text = write_page("Run 7", METRICS, {"decode": "beam", "beam": 5}, [described("w.jpg")], [described("b.jpg")])
+        text = written("Run 7", METRICS, {"decode": "beam", "beam": 5}, [described("w.jpg")], [described("b.jpg")])
         page = Page(text)
         assert page.open == []
         rows = dict(zip(page.texts, page.texts[1:], strict=False))
@@ -98,7 +99,7 @@ class TestPage:
 
     def test_histogram_holds_every_picture_once(self):
         # Up to 2.1, so 20 bars of 2.5 / 20 = 0.125: one picture in the first, one in the second, one in the 17th.
-        page = Page(write_page("t", METRICS, {}, [], []))
+        page = Page(written("t", METRICS, {}, [], []))
         heights = [float(bar["height"] or 0) for bar in page.of("rect")]
         assert [i for i, height in enumerate(heights) if height] == [0, 1, 16]
         assert "2.00 to 2.12: 1" in page.texts
@@ -108,7 +109,7 @@ class TestPage:
         tall = np.zeros((1000, 500, 3), np.float32)
         tall[..., 0] = 1
         small = np.full((20, 30, 3), 0.5, np.float32)
-        page = Page(write_page("t", METRICS, {}, [described("tall", tall), described("none")], [described("s", small)]))
+        page = Page(written("t", METRICS, {}, [described("tall", tall), described("none")], [described("s", small)]))
         pictures = [picture_in(image["src"]) for image in page.of("img")]
         assert [picture.size for picture in pictures] == [(THUMBNAIL // 2, THUMBNAIL), (30, 20)]
         assert np.asarray(pictures[0])[200, 80].tolist() == pytest.approx([255, 0, 0], abs=3)
@@ -117,7 +118,7 @@ class TestPage:
     def test_nothing_is_fetched_or_run(self):
         pixels = np.zeros((8, 8, 3), np.float32)
         hostile = Described(HOSTILE, HOSTILE, (HOSTILE,), 1.0, pixels)
-        page = Page(text := write_page(HOSTILE, METRICS, {HOSTILE: HOSTILE}, [hostile], []))
+        page = Page(text := written(HOSTILE, METRICS, {HOSTILE: HOSTILE}, [hostile], []))
         assert not page.of("script") + page.of("link") + page.of("a") + page.of("iframe")
         assert page.of("img")[0]["alt"] == HOSTILE  # quotes did not end the attribute
         assert page.texts.count(HOSTILE) >= 5
@@ -127,12 +128,12 @@ class TestPage:
 
     def test_the_same_twice(self):
         pixels = np.linspace(0, 1, 40 * 50 * 3, dtype=np.float32).reshape(40, 50, 3)
-        pages = {write_page("t", METRICS, {"seed": 0}, [described("w", pixels)], []) for _ in range(2)}
+        pages = {written("t", METRICS, {"seed": 0}, [described("w", pixels)], []) for _ in range(2)}
         assert len(pages) == 1
 
     def test_without_words_without_pictures(self):
         metrics = score({"a": [], "b": []}, {"a": [["x"]], "b": [["y"]]})
-        page = Page(write_page("t", metrics, {}, [described("a", caption="")], []))
+        page = Page(written("t", metrics, {}, [described("a", caption="")], []))
         assert "(no words)" in page.texts
         assert "Best captions" not in page.texts
         assert "Captions not in the training set" not in page.texts

@@ -122,14 +122,6 @@ def test_encoding_and_decoding():
             vocabulary.decode([number])
 
 
-def test_what_is_unknown():
-    vocabulary = Vocabulary((*SPECIALS, "a"))
-    unknown = vocabulary.unknown([["a", "cat"], ["a", "dog", "cat"]])
-    assert (unknown.running, unknown.unknown, unknown.share) == (5, 3, 0.6)
-    assert unknown.most_frequent == (("cat", 2), ("dog", 1))
-    assert vocabulary.unknown([]).share == 0
-
-
 @pytest.mark.parametrize("words", [(), ("a", "b"), (*SPECIALS, "a", "a"), SPECIALS[::-1]])
 def test_what_is_no_vocabulary(words: tuple[str, ...]):
     with pytest.raises(BadInputError):

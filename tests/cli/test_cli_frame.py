@@ -359,6 +359,24 @@ def test_large_frames_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(FrameCollector().frames(np.zeros((20, 30, 3), np.float32))) == 1
 
 
+def test_large_frames_are_forgotten_while_they_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    frame = 20 * 30 * 3
+    monkeypatch.setattr("cvtool.cli.frames.MOST_BYTES", 10 * frame)
+    monkeypatch.setattr("cvtool.cli.frames.FEWEST_FRAMES", 4)
+    for scale, most in ((1, 10), (2, 4)):  # two of the larger ones would fit: too few for an animation
+        collector = FrameCollector(limit=100)
+        for step in range(100):
+            collector(np.full((20 * scale, 30 * scale, 3), step / 255, np.float32))
+            assert len(collector._kept) <= most
+        frames = collector.frames(np.ones((20 * scale, 30 * scale, 3), np.float32))
+        steps = [int(frame[0, 0, 0]) for frame in frames[:-1]]
+        assert steps[0] == 0
+        assert len(steps) > most / 2
+        assert len(set(np.diff(steps).tolist())) == 1
+
+
 def test_frames_have_the_size_of_the_last() -> None:
     import numpy as np
 

@@ -323,6 +323,16 @@ def test_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_picture(tmp_path / "empty.png")
 
 
+@pytest.mark.parametrize("step", ["decode_deep", "_decode_with_pillow", "pixels_to_srgb"])
+def test_lack_of_memory_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    def fail(*args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"cvtool.images.{step}", fail)
+    with pytest.raises(MemoryError):
+        decode_picture(whole_files()["jpg"], "a")
+
+
 def test_threads_leave_warnings_and_stderr_as_they_were(capfd: pytest.CaptureFixture[str]) -> None:
     before = list(warnings.filters)
     data = [whole_files()[kind] for kind in ("tiff lzw", "tiff 16", "png 16", "jpg")]

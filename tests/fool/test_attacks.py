@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cvtool.errors import UsageError
 from cvtool.fool import FoolOptions, fool
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.options import Method, Norm
@@ -276,3 +277,14 @@ def test_torchattacks_fools_no_more_within_the_same_eps(bumpy, greys, many, meth
 
 def test_usual_limits_are_those_of_imagenet():
     assert USUAL_EPS[Norm.linf] == 8 / 255
+
+
+def test_one_class_and_one_mask_for_each_picture(bumpy, greys):
+    pictures = greys()
+    mask = np.ones(pictures[0].shape[:2], np.float32)
+    for count in (1, len(pictures) - 1, len(pictures) + 1):
+        told = f"{count} {{}} do not match {len(pictures)} pictures"
+        with pytest.raises(UsageError, match=told.format("classes")):
+            fool(pictures, bumpy, options(Method.fgsm), target=[1] * count)
+        with pytest.raises(UsageError, match=told.format("masks")):
+            fool(pictures, bumpy, options(Method.fgsm), masks=[mask] * count)

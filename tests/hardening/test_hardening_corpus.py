@@ -8,7 +8,7 @@ import pytest
 from cli.conftest import Outcome
 from hardening.corpus import CASES, Case
 
-FEWEST = 300
+FEWEST = 1000
 TECHNIQUES = {"stylize", "saliency", "fool", "visualize-class", "caption", "gan", "info"}
 NOTES = ("cvtool: warning: ", "decoded ")
 

@@ -157,6 +157,19 @@ def test_tripled_points_give_the_same_as_as_many_at_once(small, ask, noise, crow
     torch.testing.assert_close(once.sum((1, 2, 3))[:2], difference[:2], rtol=5e-3, atol=1e-5)
 
 
+def test_a_score_that_is_no_number_ends_the_integration_of_its_picture_only(small, ask, noise):
+    model = replace(small, module=Power())
+    options = {"steps": 4, "most_steps": 36, "tolerance": 1e-3}
+    x = noise()
+    x[1] = torch.nan
+    found, question = ask("integrated-gradients", model, x, [1, 1, 1], **options)  # a line: the first points are enough
+    assert question.notes["steps"] == [4, 4, 4]
+    assert [error < 1e-3 for error in question.notes["completeness_error"]] == [True, False, True]
+    assert np.isnan(question.notes["completeness_error"][1])
+    wanted = (model.normalize(x) - model.normalize(torch.zeros_like(x))) / x[0].numel()
+    torch.testing.assert_close(found[[0, 2]], wanted[[0, 2]], rtol=1e-5, atol=1e-9)
+
+
 class LooksAtOnePatch(nn.Module):
     """Its score is the brightness of the 8 × 8 pixels at row 16, column 8."""
 

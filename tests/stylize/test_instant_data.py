@@ -90,11 +90,23 @@ def test_bad_pictures_are_named_or_skipped(tmp_path: Path) -> None:
     Image.new("RGB", (300, 20)).save(tmp_path / "thin.png")
     with pytest.raises(BadPicturesError, match="2 of 8") as caught:
         read_shelf([str(tmp_path)], held_out=0.2, fewest=2)
-    assert {problem.path.name for problem in caught.value.problems} == {"broken.png", "thin.png"}
+    broken, thin = caught.value.problems
+    assert str(broken).startswith(f"'{tmp_path / 'broken.png'}' is truncated or broken: ")
+    assert str(thin) == f"'{tmp_path / 'thin.png'}' is too small: 300 x 20 pixels, 48 a side are needed."
     shelf = read_shelf([str(tmp_path)], held_out=0.2, fewest=2, skip_bad=True)
     assert len(shelf.train) + len(shelf.held_out) == 6
     with pytest.raises(BadInputError, match="too few"):
         read_shelf([str(tmp_path)], held_out=0.2, fewest=7, skip_bad=True)
+
+
+def test_a_missing_picture_is_told(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "images", 1)
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("00.png\n01.png\n")
+    with pytest.raises(BadPicturesError) as caught:
+        read_shelf([str(tmp_path)], held_out=0.2, fewest=1)
+    gone = tmp_path / "images" / "01.png"
+    told = f"'{gone}' cannot be used: Cannot read '{gone}': there is no such file. Check the path."
+    assert list(map(str, caught.value.problems)) == [told]
 
 
 def test_views_are_square_in_range_and_depend_on_the_step_alone(folder: Path) -> None:
@@ -117,3 +129,12 @@ def test_pictures_smaller_than_a_view_are_enlarged(tmp_path: Path) -> None:
     contents, styles = batch(Views(files, files, photos=0.0), 96, 1, seed=0, step=0)
     assert contents.shape[2:] == (96, 96)
     assert styles.shape[2:] == (128, 128)
+
+
+def test_lack_of_memory_leaves_no_picture_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(data: bytes) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("cvtool.images.decode_deep", fail)
+    with pytest.raises(MemoryError):
+        read_shelf([str(folder)], held_out=0.25, fewest=2, skip_bad=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cvtool.errors import UsageError
+from cvtool.errors import BadInputError, UsageError
 from cvtool.images import resize
 from cvtool.models.loader import load
 from cvtool.stylize import StylizeOptions, color
@@ -135,6 +135,11 @@ def test_a_style_file_paints_like_its_picture(painter: InstantPainter) -> None:
     np.testing.assert_allclose(mixed, before_grain, atol=1e-5, err_msg="a style without grain leaves it out")
     with pytest.raises(UsageError, match="no picture that could be recoloured"):
         painter.paint(content, [square, file], replace(both, preserve_colors=Colors.match))
+    for other in (replace(file, model="vgg19"), replace(file, layers=("blocks.9",))):
+        with pytest.raises(UsageError, match="cannot be painted at once"):
+            painter.paint(content, [other], options)
+    with pytest.raises(BadInputError, match="other weights of efficientnet-lite0"):
+        painter.paint(content, [replace(file, fingerprint="another")], options)
 
 
 def test_luminance_keeps_the_contents_chroma(painter: InstantPainter) -> None:

@@ -117,16 +117,35 @@ def test_an_anchor_holds_where_it_has_weight(model):
     assert np.abs(tied[:, 32:] - free[:, 32:]).mean() < 0.1
 
 
-def test_a_book_looks_at_each_style_once(model, monkeypatch):
-    from cvtool.stylize.extractor import Extractor
-
+@pytest.fixture
+def looks(monkeypatch):
+    """What the network was asked about styles so far."""
     looks = []
     plain = Extractor.__call__
     monkeypatch.setattr(Extractor, "__call__", lambda self, *a, **k: (looks.append(k), plain(self, *a, **k))[1])
+    return looks
+
+
+def test_a_book_looks_at_each_style_once(model, looks):
     book = StyleBook()
     for content in (CONTENT, CONTENT[::-1].copy()):
         stylize(content, [RED], model, StylizeOptions(size=0, steps=(1,)), book=book)
     assert sum(k.get("maps") is False for k in looks) == 1
+
+
+def test_a_book_forgets_what_was_asked_for_long_ago(model, looks, monkeypatch):
+    monkeypatch.setattr("cvtool.stylize.styles.REMEMBERED", 2)
+    extractor = Extractor(model, model.card.style_layers[:1], model.card.content_layers, 0, "fp32")
+    book = StyleBook()
+    first = {}
+    for style, wanted in [("red", 1), ("blue", 2), ("red", 2), ("grey", 3), ("red", 3), ("blue", 4), ("grey", 5)]:
+        pixels = {"red": RED, "blue": BLUE, "grey": RED[..., :1].repeat(3, 2)}[style]
+        found = book.moments(pixels, None, 32, extractor)
+        assert len(looks) == wanted
+        again = first.setdefault(style, found)
+        assert all(
+            torch.equal(a, b) for one, two in zip(found, again, strict=True) for a, b in zip(one, two, strict=True)
+        )
 
 
 def test_tiles_paint_the_same_picture(model):

@@ -52,13 +52,15 @@ def test_two_dimensions_paint_each_pixel_once(height: int, width: int, tile: int
     painted = np.zeros((height, width), int)
     tiles = plan_tiles(height, width, tile, halo, stride)
     for each in tiles:
-        painted[each.inner] += 1
+        rows, columns = each.rows, each.columns
+        inner = slice(rows.inner_start, rows.inner_stop), slice(columns.inner_start, columns.inner_stop)
+        painted[inner] += 1
         inside = np.zeros(each.outer_shape, int)
         inside[each.on_map(1)[0]] = 1
         whole = np.zeros((height, width), int)
         whole[each.outer] = inside
         expected = np.zeros((height, width), int)
-        expected[each.inner] = 1
+        expected[inner] = 1
         assert (whole == expected).all()
     assert (painted == 1).all()
     areas = [np.zeros((height, width))[each.outer].size for each in tiles]

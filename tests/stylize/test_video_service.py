@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cvtool.clips import open_clip
-from cvtool.errors import BadInputError, CvtoolError, Interrupted, UsageError
+from cvtool.clips import Clip, open_clip, read_frames
+from cvtool.errors import BadInputError, CvtoolError, Interrupted, UnknownNameError, UsageError
+from cvtool.images import Picture
 from cvtool.models.loader import Model, load
 from cvtool.progress import Step
 from cvtool.stylize import color
 from cvtool.stylize.options import Colors, StylizeOptions
 from cvtool.stylize.service import stylize
+from cvtool.stylize.video import painting
 from cvtool.stylize.video.flow import warp
 from cvtool.stylize.video.options import VideoOptions
 from cvtool.stylize.video.service import Job, finished_frames, forget, paint_clip
@@ -173,6 +176,35 @@ def test_what_fails_in_a_process_is_told(tmp_path: Path, model: Model) -> None:
     job = replace(job, video=replace(job.video, jobs=2))
     with pytest.raises(CvtoolError, match="ended unexpectedly"):
         paint_clip(job, model, reload=partial(os._exit, 9))
+
+
+def test_a_clip_is_closed_when_its_painting_ends_early(
+    tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = []
+
+    def frames(clip: Clip, first: int, last: int | None) -> Iterator[Picture]:
+        try:
+            yield from read_frames(clip, first, last)
+        finally:
+            closed.append(clip)
+
+    monkeypatch.setattr(painting, "read_frames", frames)
+    job = make_job(tmp_path, shots=1)
+    try:
+        painting.paint_shot(job, Shot(0, 3), model, lambda: True)
+    except Interrupted:
+        assert closed == [job.clip]  # while the error, and all that it came through, is still there
+    else:
+        raise AssertionError("was not stopped")
+
+
+def test_an_unknown_name_in_a_process_is_told(tmp_path: Path, model: Model) -> None:
+    job = make_job(tmp_path)
+    job = replace(job, video=replace(job.video, jobs=2))
+    with pytest.raises(UnknownNameError, match=r"No model .vgg20.") as caught:
+        paint_clip(job, model, reload=partial(load, "vgg20"))
+    assert "vgg19" in caught.value.nearest
 
 
 def test_other_work_is_refused(tmp_path: Path, model: Model) -> None:

@@ -71,7 +71,7 @@ def worst_and_best(cider_each: Mapping[str, float], count: int) -> tuple[list[st
     return ranked[: min(count, len(ranked) - best)], ranked[::-1][:best]
 
 
-def write_page(
+def page(
     title: str,
     metrics: Metrics,
     settings: Mapping[str, object],

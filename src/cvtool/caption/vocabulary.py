@@ -62,26 +62,6 @@ def tokenize(text: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Unknown:
-    """How much of some captions a vocabulary does not know.
-
-    Attributes:
-        running: words in all captions, repetitions counted.
-        unknown: how many of them are outside.
-        most_frequent: words outside with their counts, most frequent first; ten at most.
-    """
-
-    running: int
-    unknown: int
-    most_frequent: tuple[tuple[str, int], ...]
-
-    @property
-    def share(self) -> float:
-        """Share of running words outside, in [0, 1]; 0 without any words."""
-        return self.unknown / self.running if self.running else 0.0
-
-
-@dataclass(frozen=True)
 class Vocabulary:
     """The words a network knows; a word's number is its place.
 
@@ -138,13 +118,6 @@ class Vocabulary:
             if index not in (NULL, START):
                 words.append(self.words[index])
         return " ".join(words)
-
-    def unknown(self, captions: Iterable[Sequence[str]]) -> Unknown:
-        """How much of tokenised captions is outside of the vocabulary."""
-        counts = Counter(word for caption in captions for word in caption)
-        outside = {word: count for word, count in counts.items() if word not in self._numbers}
-        frequent = sorted(outside.items(), key=lambda item: (-item[1], item[0]))[:10]
-        return Unknown(sum(counts.values()), sum(outside.values()), tuple(frequent))
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cvtool.cli.console import LISTED, Console
+from cvtool.cli.console import Console, list_problems
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.errors import BadInputError, Interrupted
 
@@ -68,14 +68,12 @@ def checked(
         found = find(data, lambda part: problems(part, decode=decode, progress=progress))
     if not found:
         return data
-    for each in found[:LISTED]:
-        console.error(str(each)) if not skip_bad else console.warn(str(each))
-    left = f" ({len(found) - LISTED} more are not listed)" if len(found) > LISTED else ""
+    list_problems(found, console.warn if skip_bad else console.error)
     if not skip_bad:
-        raise BadInputError(f"'{spec}' has {len(found)} problems{left}. Mend them, or go on without with --skip-bad.")
+        raise BadInputError(f"'{spec}' has {len(found)} problems. Mend them, or go on without with --skip-bad.")
     rest = without(data, found)
     gone = len(data.pictures) - len(rest.pictures)
-    console.warn(f"{gone} of {len(data.pictures)} pictures are left out{left}.")
+    console.warn(f"{gone} of {len(data.pictures)} pictures are left out.")
     return rest
 
 

@@ -197,7 +197,7 @@ def _captioner(
 
 
 def _write_page(path: Path, spec: str, split: str, found: Judgement, data: CaptionData) -> None:
-    from cvtool.caption.report import Described, worst_and_best, write_page
+    from cvtool.caption.report import Described, page, worst_and_best
     from cvtool.images import flatten, read_picture
     from cvtool.pages import encoded
 
@@ -209,7 +209,7 @@ def _write_page(path: Path, spec: str, split: str, found: Judgement, data: Capti
         return Described(name, found.captions[name], picture.captions, found.metrics.cider_each[name], pixels)
 
     worst, best = worst_and_best(found.metrics.cider_each, SHOWN)
-    text = write_page(
+    text = page(
         f"Captions of {split} pictures",
         found.metrics,
         {"data": spec, "split": split, "perplexity": f"{found.perplexity:.2f}"},

@@ -83,8 +83,8 @@ def _show(pixels: NDArray[np.float32], preview: Path, note: str) -> None:
 class FrameCollector:
     """Keeps evenly spaced frames of a run whose length nobody knows beforehand.
 
-    When there are too many, every second one is forgotten and from then on only every second new one is
-    kept; so memory stays bounded and the pace of the animation even.
+    When there are too many, or too many bytes of them, every second one is forgotten and from then on only every second
+    new one is kept; so memory stays bounded and the pace of the animation even.
 
     Args:
         limit: frames kept at most, at least 2.
@@ -101,9 +101,13 @@ class FrameCollector:
         if self._seen % self._stride == 0:
             self._kept.append(_levels(pixels))
         self._seen += 1
-        if len(self._kept) > self._limit:
+        while self._too_many():
             self._kept = self._kept[::2]
             self._stride *= 2
+
+    def _too_many(self) -> bool:
+        count, size = len(self._kept), sum(frame.nbytes for frame in self._kept)
+        return count > self._limit or (count > FEWEST_FRAMES and size > MOST_BYTES)
 
     def frames(self, last: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
         """All kept frames (H, W, 3) uint8 at the size of `last` (H, W, 3) float in [0, 1], which ends them."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 1_000_000
 GRID_WIDTH, WIDEST_CELL, GAP = 900, 256, 4  # pixels, of pictures side by side
+MOST_BYTES = 1 << 30
+"""Of enlarged pictures, in 8 bits, that are in memory together."""
 
 CheckpointOption = Annotated[
     Path | None,
@@ -212,6 +214,22 @@ def as_cell(pixels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
 def fitting_scale(size: int, across: int, wanted: int, most: int) -> int:
     """How often pixels are enlarged so that `across` pictures are about `wanted` px wide, none more than `most`."""
     return max(1, min(round(wanted / (across * size)), most // size))
+
+
+def check_fits(count: int, side: int, what: str, advice: str) -> None:
+    """Make sure, before any is made, that `count` pictures of `side` pixels a side may be in memory together.
+
+    Args:
+        count: how many.
+        side: in pixels, enlarged.
+        what: they are, e.g. "frames".
+        advice: what to do next.
+
+    Raises:
+        UsageError: they are more than `MOST_BYTES`.
+    """
+    if count * side**2 * 3 > MOST_BYTES:
+        raise UsageError(f"{count} {what} of {side} px are too many at once. {advice}")
 
 
 def _is_seed(text: str) -> bool:

@@ -19,6 +19,7 @@ from cvtool.cli.gan_generator import (
     SeedsOption,
     TruncationOption,
     as_cell,
+    check_fits,
     fitting_scale,
     note,
     open_generator,
@@ -29,7 +30,6 @@ from cvtool.cli.gan_generator import (
 )
 from cvtool.cli.outputs import Destination, check_writable, make_folder, plan_outputs, result_name
 from cvtool.cli.repeat import command_line
-from cvtool.errors import UsageError
 from cvtool.gan.use_options import WalkOptions
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 DEFAULTS = WalkOptions()
 STRIP_WIDTH, FRAME_SIDE = 1000, 280  # pixels
 GAP = 2  # pixels between pictures of a strip
-MOST_BYTES = 1 << 30
-"""Of the frames of an animation, which are in memory together."""
 FASTEST = 50
 """Frames a second; a GIF shows no more."""
 
@@ -200,9 +198,12 @@ class Walking:
         generator = self.opened.checkpoint.generator
         legs = len(self.route.z) - (not loop)
         count = frames or (DEFAULTS.per_leg * legs if self.animate else DEFAULTS.per_leg_on_strip * legs) + (not loop)
-        side = generator.shape.size * (self.scale or fitting_scale(generator.shape.size, 1, FRAME_SIDE, FRAME_SIDE))
-        if self.animate is not None and count * side**2 * 3 > MOST_BYTES:
-            raise UsageError(f"{count} frames of {side} px are too many at once. Give fewer --frames or less --scale.")
+        size, fewer = generator.shape.size, "Give fewer --frames or less --scale."
+        side = size * (self.scale or fitting_scale(size, 1, FRAME_SIDE, FRAME_SIDE))
+        if self.animate is not None:
+            check_fits(count, side, "frames", fewer)
+        if self.strip is not None:
+            check_fits(count, size * (self.scale or 1), "pictures", fewer)
         way = walk(generator, self.route.z, self.route.weights, frames=count, loop=loop)
         sampler = Sampler(generator, choose_device(self.device), precision=self.precision)
         with self.console.progress() as progress:
@@ -210,7 +211,7 @@ class Walking:
         if self.animate is not None:
             from cvtool.animation import write_animation
 
-            scale = side // generator.shape.size
+            scale = side // size
             make_folder(self.animate.parent)
             hold = 1 / self.fps if loop else 1.0
             shown = {"animate": self.animate.name, "fps": self.fps}

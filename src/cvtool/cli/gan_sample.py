@@ -26,6 +26,7 @@ from cvtool.cli.gan_generator import (
     SeedsOption,
     TruncationOption,
     as_cell,
+    check_fits,
     fitting_scale,
     note,
     open_generator,
@@ -233,12 +234,13 @@ class Sampling:
         from cvtool.images import encode_picture
 
         started = time.perf_counter()
+        columns, heads = self._columns()
+        size = self.opened.checkpoint.generator.shape.size
+        scale = self.scale or fitting_scale(size, columns, GRID_WIDTH, WIDEST_CELL)
+        check_fits(len(self.wanted.z), size * scale, "pictures", "Use --files, fewer pictures or less --scale.")
         with self.console.progress() as progress:
             pictures = self.sampler(self.wanted.z, self.wanted.weights, progress=progress)
         made = time.perf_counter() - started
-        columns, heads = self._columns()
-        size = pictures.shape[1]
-        scale = self.scale or fitting_scale(size, columns, GRID_WIDTH, WIDEST_CELL)
         cells = [as_cell(each, scale) for each in pictures]
         rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
         sheet = contact_sheet(rows, column_labels=heads, cell=size * scale, gap=GAP)

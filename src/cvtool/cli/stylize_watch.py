@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
@@ -93,7 +94,7 @@ def watch_folder(
     console: Console,
     *,
     sleep: Callable[[float], None] = time.sleep,
-) -> None:
+) -> NoReturn:
     """Paint what is in a folder and what appears in it, until Ctrl-C. A picture that is replaced is painted again.
 
     A bad picture is reported and does not stop the others.

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from cvtool.visualize_class.service import Verdict, Visualization
 
-CELL = 256  # pixels, of a picture on the sheet
-
 
 def facts(found: Visualization) -> dict[str, Any]:
     """What JSON tells of one picture."""
@@ -63,26 +61,12 @@ def write_sheet(pictures: Sequence[tuple[str, NDArray[np.float32]]], variants: i
         CvtoolError: the file cannot be written.
     """
     from cvtool.files import write_atomically
+    from cvtool.grids import sheet
     from cvtool.images import encode_picture, format_of
 
     make_folder(path.parent)
-    write_atomically(path, encode_picture(drawn_sheet(pictures, variants), format_of(path), note=note))
-
-
-def drawn_sheet(pictures: Sequence[tuple[str, NDArray[np.float32]]], variants: int) -> NDArray[np.float32]:
-    """Labelled pictures → one picture (H, W, 3) in [0, 1]."""
-    import numpy as np
-
-    from cvtool.grids import contact_sheet
-
-    columns = variants if variants > 1 else ceil(sqrt(len(pictures)))
-    strips = []
-    for start in range(0, len(pictures), columns):
-        row = pictures[start : start + columns]
-        labels = [label for label, _ in row] + [""] * (columns - len(row))
-        cells = [pixels for _, pixels in row] + [None] * (columns - len(row))
-        strips.append(contact_sheet([cells], column_labels=labels, cell=CELL))
-    return np.concatenate(strips)
+    drawn = sheet(pictures, variants if variants > 1 else ceil(sqrt(len(pictures))))
+    write_atomically(path, encode_picture(drawn, format_of(path), note=note))
 
 
 def _verdict(each: Verdict) -> dict[str, Any]:

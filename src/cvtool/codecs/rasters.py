@@ -78,6 +78,13 @@ def to_levels(pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return levels
 
 
+def rounded(pixels: Pixels, levels: int = 256) -> Pixels:
+    """Values in [0, 1] → the nearest of so many levels, of two as near the even one, as a file gives them back."""
+    top = np.float32(levels - 1)
+    nearest: Pixels = np.rint(pixels * top) / top
+    return nearest
+
+
 def normalised(samples: NDArray[Any]) -> Pixels:
     """Samples of any number type → float32 in [0, 1]: integers by the largest of their type, floats clipped.
 

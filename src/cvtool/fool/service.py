@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.codecs.rasters import rounded
 from cvtool.errors import UsageError
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.attacks.patch import holding
@@ -83,12 +84,17 @@ def fool(
         stop: asked between steps; ends with the best so far.
 
     Raises:
-        UsageError: the options contradict each other, or the network does not have such a class.
+        UsageError: the options contradict each other, the network does not have such a class, or there are more or
+            fewer classes or masks than pictures.
     """
     options = options or FoolOptions()
     victim = model if isinstance(model, Victim) else Victim.of(model)
     spec = check_options(options, targeted=target is not None, masked=masks is not None)
     wanted = [target] * len(pictures) if target is None or isinstance(target, int) else list(target)
+    counts = {"classes": len(wanted), "masks": len(pictures if masks is None else masks)}
+    for what, count in counts.items():
+        if count != len(pictures):
+            raise UsageError(f"{count} {what} do not match {len(pictures)} pictures. Give one for each.")
     for index in wanted:
         if index is not None:
             check_class(index, victim.model.card.classes)
@@ -205,11 +211,7 @@ class _Job:
 
     def _written(self, pixels: Pixels) -> Pixels:
         """The original in the levels that its file can have."""
-        if self.options.levels is None:
-            return pixels
-        top = np.float32(self.options.levels - 1)
-        rounded: Pixels = np.rint(pixels * top) / top
-        return rounded
+        return pixels if self.options.levels is None else rounded(pixels, self.options.levels)
 
     def _saved(self, pixels: Pixels) -> Pixels:
         """As the file brings the picture back."""

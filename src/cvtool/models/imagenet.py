@@ -12,9 +12,8 @@ from cvtool.models.packages import data_file
 
 _FOLDER = "timm/data/_info"
 _HINT = "'cvtool classes TEXT' searches them."
-_MOST_NAMES = 6
+_MOST_NAMES = 6  # in a message
 _LONGEST = 40  # characters of a number that is said again
-"""Names in a message."""
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,14 @@ def recolorable(styles: Sequence[Style]) -> list[Pixels]:
     return pictures
 
 
+REMEMBERED = 64
+"""Styles, each at one size, of which a book keeps the moments: 2.4 MB each of VGG-19."""
+
+
 class StyleBook:
     """Remembers the moments of styles: give the same one to several calls, and each style is looked at once.
 
-    What is remembered is found by content, size, network and layers.
+    What is remembered is found by content, size, network and layers; the last `REMEMBERED` that were asked for.
     """
 
     def __init__(self) -> None:
@@ -62,13 +66,17 @@ class StyleBook:
             return style.at(longer)
         model = extractor.model
         key = (digest(style), None if part is None else digest(part), longer, model.fingerprint, extractor.settings)
-        if key not in self._known:
+        found = self._known.pop(key, None)
+        if found is None:
             size = fit_longer_side(style.shape[0], style.shape[1], longer)
             guide = None if part is None else guide_of(part, size, model.device)
             with torch.no_grad():
                 seen = extractor(to_tensor(resize(style, *size), model.device), (guide,), maps=False)
-            self._known[key] = seen.moments[0]
-        return self._known[key]
+            found = seen.moments[0]
+        self._known[key] = found
+        if len(self._known) > REMEMBERED:
+            del self._known[next(iter(self._known))]
+        return found
 
 
 def guide_of(plane: Plane, size: tuple[int, int], device: torch.device) -> torch.Tensor:

@@ -67,13 +67,6 @@ class Tile:
         )
 
     @property
-    def inner(self) -> Slices:
-        """What this tile alone answers for, in the picture."""
-        return slice(self.rows.inner_start, self.rows.inner_stop), slice(
-            self.columns.inner_start, self.columns.inner_stop
-        )
-
-    @property
     def outer_shape(self) -> tuple[int, int]:
         """Height and width of `outer`."""
         return self.rows.outer_stop - self.rows.outer_start, self.columns.outer_stop - self.columns.outer_start

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cvtool.codecs.rasters import rounded
 from cvtool.errors import CvtoolError, UsageError
 from cvtool.images import fit_longer_side, over, resize
 from cvtool.models.cards import Resize
@@ -29,7 +30,6 @@ from cvtool.visualize_class.transforms import WHOLE, view
 
 Pixels = NDArray[np.float32]
 
-LEVELS = 255
 REPORT_EVERY = 5  # steps; reading a score makes a GPU wait
 TOGETHER = 8  # targets on a device that gains from it
 
@@ -240,14 +240,9 @@ def _saved(pictures: Tensor) -> list[tuple[Pixels, Pixels | None]]:
     """Pictures (N, C, H, W) → pixels and opacity of each, rounded to the levels of a file."""
     found: list[tuple[Pixels, Pixels | None]] = []
     for picture in pictures:
-        alpha = None if len(picture) == 3 else _rounded(picture[3].float().cpu().numpy())
-        found.append((_rounded(to_pixels(picture[:3])), alpha))
+        alpha = None if len(picture) == 3 else rounded(picture[3].float().cpu().numpy())
+        found.append((rounded(to_pixels(picture[:3])), alpha))
     return found
-
-
-def _rounded(values: Pixels) -> Pixels:
-    levels: Pixels = np.divide(np.rint(values * LEVELS), np.float32(LEVELS))
-    return levels
 
 
 def _judged(

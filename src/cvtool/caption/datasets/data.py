@@ -85,10 +85,12 @@ class Reading:
     """What a reader of one format gathers.
 
     Attributes:
-        pictures: by name; `path` and `split` are set when known.
-        problems: what could not be used.
+        captions: name → what people say of the picture.
+        paths: name → file; None, or no name, where only features exist.
         splits: name → split where the files say so; names that are missing here get a split by hash if this is empty,
             and else are left out.
+        problems: what could not be used.
+        features: for ``cs231n:`` only.
     """
 
     captions: dict[str, list[str]]

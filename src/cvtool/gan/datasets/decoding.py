@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from cvtool.codecs.quiet import no_warnings
 from cvtool.errors import BadInputError
-from cvtool.files import shown
 from cvtool.gan.datasets.data import Item, Source
 from cvtool.gan.datasets.framing import Pixels, frame, is_grey, size_for, to_grey
 from cvtool.gan.picture_options import USUAL_SIZE, Color, Fit, PictureOptions
@@ -155,7 +154,7 @@ def _pixels_of(item: Item) -> Pixels | Problem:
     try:
         return flatten(decode_picture(item.content, item.name))
     except BadInputError as error:
-        return Problem(item.name, str(error).removeprefix(f"'{shown(item.name)}' "))
+        return Problem.of(item.name, error)
 
 
 def _first_shape(source: Source, chosen: NDArray[np.int64]) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def integrated_gradients(question: Question) -> Tensor:
     steps = options.steps
     numbers = torch.arange(steps)
     while True:
-        open_ones = (errors > options.tolerance).nonzero()[:, 0]
+        open_ones = (errors > options.tolerance).nonzero()[:, 0]  # not those whose score is not a number
         part, start = question.only(open_ones), baseline[open_ones]
         total[open_ones] += sum_of_gradients(part, start, (numbers + 0.5) / steps)
         attribution[open_ones] = (part.x - start) * total[open_ones] / steps
@@ -46,7 +46,7 @@ def integrated_gradients(question: Question) -> Tensor:
         steps *= 3
         numbers = torch.arange(steps)
         numbers = numbers[numbers % 3 != 1]  # the others have been asked
-        if steps > options.most_steps or (errors <= options.tolerance).all():
+        if steps > options.most_steps or not (errors > options.tolerance).any():
             break
     question.notes.update(completeness_error=errors.tolist(), steps=used.tolist())
     return attribution

@@ -17,7 +17,7 @@ from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.files import PICTURE_SUFFIXES, read_lines, shown
 from cvtool.flickr8k import SPLIT_FILE, picture_folder, text_file
 from cvtool.images import fit_longer_side, flatten, read_picture, resize
-from cvtool.problems import BadPicturesError
+from cvtool.problems import BadPicturesError, Problem
 from cvtool.progress import Progress, Step, silent
 from cvtool.stylize.color import grey
 
@@ -29,17 +29,6 @@ LARGEST_STYLE = 640
 """Longer side to which styles are reduced when they are read, in pixels."""
 
 Pixels = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A picture that cannot be used."""
-
-    path: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 @dataclass(frozen=True)
@@ -107,9 +96,9 @@ def read_shelf(
     files = [path for spec in specs for path in find_pictures(spec)]
     good, problems, digest = [], [], hashlib.sha256()
     for done, path in enumerate(files, 1):
-        reason = _reason(path)
-        if reason:
-            problems.append(Problem(path, reason))
+        problem = _problem(path)
+        if problem is not None:
+            problems.append(problem)
         else:
             good.append(path)
             digest.update(f"{path.name} {path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
@@ -129,15 +118,15 @@ def read_shelf(
     )
 
 
-def _reason(path: Path) -> str:
-    """Why a picture cannot be used, with its name, or nothing."""
+def _problem(path: Path) -> Problem | None:
+    """Why a picture cannot be used, if so."""
     try:
         height, width = flatten(read_picture(path)).shape[:2]
     except CvtoolError as error:
-        return str(error)
+        return Problem.of(str(path), error)
     if min(height, width) >= SMALLEST:
-        return ""
-    return f"'{shown(path)}' is too small: {width} x {height} pixels, {SMALLEST} a side are needed."
+        return None
+    return Problem(str(path), f"is too small: {width} x {height} pixels, {SMALLEST} a side are needed.")
 
 
 class Views:

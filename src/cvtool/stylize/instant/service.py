@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvtool.errors import UsageError
+from cvtool.errors import BadInputError, UsageError
 from cvtool.images import fit_longer_side, resize
 from cvtool.models.loader import Model, load
 from cvtool.stylize import color
@@ -93,9 +93,9 @@ class InstantPainter:
         ``precision``. The same arguments give the same bytes on a CPU.
 
         Raises:
-            UsageError: values out of range, a number of weights that is not the number of styles, or ``match`` with a
-                style file, which keeps no picture to recolour.
-            BadInputError: a style file of another network or other layers.
+            UsageError: values out of range, a number of weights that is not the number of styles, a style file of
+                another network or other layers, or ``match`` with a style file, which keeps no picture to recolour.
+            BadInputError: a style file of the same network with other weights.
         """
         started = time.monotonic()
         options = options or StylizeOptions()
@@ -180,12 +180,14 @@ def painter_on(device: torch.device) -> InstantPainter:
 
 
 def _of_file(style: StyleFile, model: Model, longer: int) -> list[Moments]:
-    """Moments of a style file, those of `LOOKED_AT`."""
-    if style.model != ENCODER or style.fingerprint != model.fingerprint or not set(LAYERS) <= set(style.layers):
+    """Moments of a style file, those of `LOOKED_AT`; raises as `InstantPainter.paint`."""
+    if style.model != ENCODER or not set(LAYERS) <= set(style.layers):
         raise UsageError(
             f"A style file of {style.model} without {', '.join(LAYERS)} cannot be painted at once. Save it again with "
             f"--model {ENCODER}, or leave --instant out."
         )
+    if style.fingerprint != model.fingerprint:
+        raise BadInputError(f"A style file was made with other weights of {style.model}. Make it again.")
     *layers, colors = style.at(longer)
     found = {COLORS: colors, **dict(zip(style.layers, layers, strict=True))}
     return [found[name] for name in LOOKED_AT]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cvtool.clips import Clip, read_frames
+from cvtool.codecs.rasters import rounded
 from cvtool.errors import Interrupted
 from cvtool.images import resize, visible_colors
 from cvtool.models.loader import Model
@@ -62,7 +64,7 @@ class Job:
         """Height and width of the result."""
         return output_size(self.clip.height, self.clip.width, self.options.size)
 
-    def contents(self, first: int, last: int | None = None) -> Any:
+    def contents(self, first: int, last: int | None = None) -> Generator[Pixels, None, None]:
         """Frames at the size of the result, (H, W, 3) each."""
         for picture in read_frames(self.clip, first, last):
             yield resize(visible_colors(picture), *self.size())
@@ -86,15 +88,15 @@ def paint_shot(job: Job, shot: Shot, model: Model, stop: Stop, done: Callable[[]
     if first == shot.last:
         return
     painter = _ShotPainter(job, model, stop)
-    contents = job.contents(shot.first, shot.last)
-    for number, content in enumerate(contents, start=shot.first):
-        painter.meet(content)
-        if number >= first:
-            if stop():
-                raise Interrupted("stopped")
-            pixels, facts = painter.paint(work.read(number - 1) if number > shot.first else None)
-            work.write(number, pixels, facts)
-            done()
+    with closing(job.contents(shot.first, shot.last)) as contents:  # an error on its way holds on to it
+        for number, content in enumerate(contents, start=shot.first):
+            painter.meet(content)
+            if number >= first:
+                if stop():
+                    raise Interrupted("stopped")
+                pixels, facts = painter.paint(work.read(number - 1) if number > shot.first else None)
+                work.write(number, pixels, facts)
+                done()
 
 
 class _ShotPainter:
@@ -138,9 +140,9 @@ class _ShotPainter:
             result = self._follow(canvas, earlier, moved)
         if result.stopped_by == "interrupt":
             raise Interrupted("stopped")
-        pixels = _rounded(result.pixels)
+        pixels = rounded(np.clip(result.pixels, 0, 1))
         if self.keep is Colors.luminance:
-            pixels = _rounded(color.with_luminance(content, color.luminance(pixels)))
+            pixels = rounded(color.with_luminance(content, color.luminance(pixels)))
         shaken = None if moved is None or earlier is None else flicker(earlier, pixels, moved)
         return pixels, {
             "steps": result.steps,
@@ -176,8 +178,3 @@ class _ShotPainter:
         tile = (LARGEST_TILE if longer > WHOLE else 0) if options.tile is None else options.tile
         options = replace(options, size=longer, tile=tile)
         return stylize(canvas, self.styles, self.model, options, book=self.book, stop=self.stop, **more)
-
-
-def _rounded(pixels: Pixels) -> Pixels:
-    """To what 8 bits can hold."""
-    return (np.rint(np.clip(pixels, 0, 1) * 255) / 255).astype(np.float32)
