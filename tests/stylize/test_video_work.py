@@ -93,3 +93,22 @@ def test_where_no_folder_can_be(tmp_path: Path) -> None:
         WorkFolder.open(tmp_path / "file" / "w", JOB)
     assert work_folder(Path("a/out.mp4")) == Path("a/out.mp4.frames")
     assert work_folder(Path("frames")) == Path("frames.frames")
+
+
+@pytest.mark.parametrize("name", ["000001.png", MANIFEST, "deep/down"])
+def test_nothing_is_written_through_links(tmp_path: Path, name: str) -> None:
+    WorkFolder.open(tmp_path / "w", JOB)
+    link, victim = tmp_path / "w" / name, tmp_path / "victim"
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(victim)  # leads nowhere yet
+    with pytest.raises(BadInputError, match="is a link"):
+        WorkFolder.open(tmp_path / "w", JOB)
+    assert not victim.exists()
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "w").symlink_to(tmp_path / "elsewhere")
+    WorkFolder.open(tmp_path / "w", JOB).write(0, np.zeros((4, 6, 3), np.float32), {})
+    assert WorkFolder.open(tmp_path / "w", JOB).count(1) == 1

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cvtool.codecs.notes import read_note
 from cvtool.errors import BadInputError
-from cvtool.files import read_input, shown, write_atomically, write_error
+from cvtool.files import link_below, read_input, shown, write_atomically, write_error
 from cvtool.images import decode_picture, encode_picture
 
 MANIFEST = "manifest.json"
@@ -40,7 +40,7 @@ class WorkFolder:
         """The folder for `job` (JSON values), made if it is not there.
 
         Raises:
-            BadInputError: there is one, but of other work; says what differs.
+            BadInputError: there is one, but of other work (says what differs), or with links in it.
             CvtoolError: it cannot be made.
         """
         folder = cls(path)
@@ -58,6 +58,9 @@ class WorkFolder:
     def _check(self, wanted: Mapping[str, Any]) -> None:
         where = f"'{shown(self.path)}'"
         remedy = f"Remove {where} to begin anew."
+        linked = link_below(self.path)
+        if linked is not None:  # of a folder from elsewhere, it would let us write to any file
+            raise BadInputError(f"'{shown(linked)}' is a link, which is not written through. {remedy}")
         manifest = self.path / MANIFEST
         try:
             if not manifest.exists() and self.path.is_dir() and self._is_empty():
