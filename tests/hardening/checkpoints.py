@@ -157,6 +157,8 @@ def pickles() -> dict[str, bytes]:
     """PyTorch files that would do something when they are unpickled, or are broken."""
     whole = small()
     giant = torch_file({"a.weight": torch.zeros(1 << 26)})
+    itself: dict[str, object] = {}
+    itself["state_dict"] = itself
     return {
         "a pickle that runs a command": pickle.dumps(Escape()),
         "a pickle that evaluates": pickle.dumps(Chained()),
@@ -185,6 +187,8 @@ def pickles() -> dict[str, bytes]:
         "sparse tensors": torch_file({"a.weight": torch.zeros(3).to_sparse()}),
         "names that are numbers": torch_file({1: torch.zeros(2)}),
         "wrappers in wrappers": torch_file({"state_dict": {"model": {"state_dict": {}}}}),
+        "a wrapper that holds itself": torch_file(itself),
+        "a wrapper that holds itself, by an old torch": torch_file(itself, legacy=True),
         "nothing": b"",
         "text": b"weights\n" * 100,
         "a page": b"<!doctype html><title>404</title>",
