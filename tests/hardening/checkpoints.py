@@ -248,6 +248,21 @@ def add_raw() -> None:
             meet(f"array of {name}: {line.split(' ')[0]}", partial(_put, data=data), line, "npy")
 
 
+def add_published_names() -> None:
+    """Weights that are called as the published files call them, and cannot be brought to our names."""
+    codes = {"block1_conv1_W_q": torch.full((64, 3, 3, 3), 200, dtype=torch.uint8), "block1_conv1_b": torch.zeros(64)}
+    for name, tensors in {
+        "codes beyond their table": {**codes, "block1_conv1_W_table": torch.zeros(3)},
+        "a table without dimensions": {**codes, "block1_conv1_W_table": torch.tensor(1.0)},
+        "a table of tables": {**codes, "block1_conv1_W_table": torch.zeros(256, 2)},
+        "a block without number": {"_conv_stem.weight": torch.zeros(1), "_blocks.x._bn0.weight": torch.zeros(1)},
+        "a block of another digit": {"_conv_stem.weight": torch.zeros(1), "_blocks.².a.b": torch.zeros(1)},
+        "a block below nothing": {"_conv_stem.weight": torch.zeros(1), "_blocks.-99.a.b": torch.zeros(1)},
+    }.items():
+        make = partial(_put, data=torch_file(tensors))
+        meet(f"weights with {name}", make, TORCH_READERS[0], "pth")
+
+
 def add_places() -> None:
     """Things at a checkpoint's path that are no files."""
     places: dict[str, Callable[[str], object]] = {
@@ -393,5 +408,5 @@ def _option(part: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda record: record["options"].update({part: value})
 
 
-for each in (add_raw, add_places, add_records):
+for each in (add_raw, add_published_names, add_places, add_records):
     each()
