@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cvtool.errors import UsageError
+from cvtool.errors import BadInputError, UsageError
 from cvtool.images import fit_longer_side, resize
 from cvtool.models.loader import Model, load
 from cvtool.stylize import color
@@ -188,6 +188,8 @@ def _of_file(style: StyleFile, model: Model, longer: int) -> list[Moments]:
         )
     *layers, colors = style.at(longer)
     found = {COLORS: colors, **dict(zip(style.layers, layers, strict=True))}
+    if any(len(found[name].mean) != channels for name, (channels, _) in LAYERS.items()):
+        raise BadInputError(f"A style file has moments of other sizes than {ENCODER}. Make it again.")
     return [found[name] for name in LOOKED_AT]
 
 
