@@ -111,18 +111,19 @@ class WorkFolder:
         file = self.file(number)
         return decode_picture(read_input(file), str(file)).pixels
 
-    def facts(self, number: int) -> dict[str, Any]:
+    def facts(self, number: int) -> dict[str, float | None]:
         """The numbers that `write` kept with a frame.
 
         Raises:
             BadInputError: somebody broke it.
         """
         file = self.file(number)
+        data = read_input(file)
         try:
-            facts: dict[str, Any] = json.loads(read_note(read_input(file)) or "")
-        except (ValueError, OSError, SyntaxError, RecursionError) as error:  # what Pillow raises, and JSON
+            facts = dict(json.loads(read_note(data) or ""))
+            return {name: None if value is None else float(value) for name, value in facts.items()}
+        except Exception as error:  # whatever Pillow and JSON raise on what somebody broke
             raise BadInputError(f"'{shown(file)}' is not a frame as it was kept. Remove it, and go on.") from error
-        return facts
 
     def remove(self, frames: int) -> None:
         """Remove what is kept here, and the folder, unless there is something else in it."""
