@@ -7,11 +7,11 @@ import os
 import tarfile
 import zlib
 from bz2 import BZ2File
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from lzma import LZMAError, LZMAFile
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from cvtool.errors import BadInputError
 from cvtool.files import CHUNK_BYTES, PICTURE_SUFFIXES, in_few_words, opened_input, read_at_most, shown
@@ -80,6 +80,15 @@ def _opened_plain(file: IO[bytes]) -> tarfile.TarFile:
     return tarfile.open(fileobj=_Modest(file), mode="r:")  # type: ignore[call-overload,no-any-return]
 
 
+_ENVELOPES: tuple[Callable[[Any], Any], ...] = (
+    lambda file: file,
+    lambda file: gzip.GzipFile(fileobj=file),
+    BZ2File,
+    LZMAFile,
+)
+"""What a tar may be packed in."""
+
+
 def opened_tar(file: IO[bytes]) -> tarfile.TarFile:
     """A tar, plain or compressed in any way that `tarfile` finds out itself, from the beginning of an open file.
 
@@ -88,10 +97,10 @@ def opened_tar(file: IO[bytes]) -> tarfile.TarFile:
     Raises:
         tarfile.ReadError: it is none.
     """
-    for unpacked in (lambda: file, lambda: gzip.GzipFile(fileobj=file), lambda: BZ2File(file), lambda: LZMAFile(file)):
+    for unpacked in _ENVELOPES:
         file.seek(0)
         try:
-            return _opened_plain(unpacked())  # type: ignore[no-untyped-call]
+            return _opened_plain(unpacked(file))
         except BROKEN:
             continue
     raise tarfile.ReadError("no tar")
