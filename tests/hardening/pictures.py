@@ -228,12 +228,21 @@ def add_escapes() -> None:
     """Whole pictures whose record, or whose name, would steer the terminal on which it is shown."""
     steering = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\x7f\ncvtool: error: forged\u2028\u202eback"
     texts = {"command": steering, "model": steering, "device": steering, "command_line": "cvtool x; " + steering}
-    deep = {"options": {steering: [steering]}, "inputs": [{"path": steering, "sha256": "x"}], "environment": {"a": steering}}
+    deep = {
+        "options": {steering: [steering]},
+        "inputs": [{"path": steering, "sha256": "x"}],
+        "environment": {"a": steering},
+    }
     evil = with_note(json.dumps({**json.loads(note()), **texts, **deep}))
     meet("record of escapes", file(evil), "info BAD", "png", code=DONE, says="forged")
     meet("record of escapes, as JSON", file(evil), "info BAD --json", "png", code=DONE, says="forged")
     name = "a\x1b[2J\x1b]0;owned\x07\ncvtool: error: forged.png"
-    add("name of escapes of a whole picture", lambda: (write_good(), write_good(name)), ["info", "good.png", name], code=DONE)
+    add(
+        "name of escapes of a whole picture",
+        lambda: (write_good(), write_good(name)),
+        ["info", "good.png", name],
+        code=DONE,
+    )
 
 
 def fifo(name: str) -> None:

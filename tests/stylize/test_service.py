@@ -139,7 +139,9 @@ def test_a_snapshot_of_another_run_is_refused(model):
             painted(model, replace(QUICK, steps=(2,)), resume=replace(kept[0], facts={**kept[0].facts, "job": job}))
     with pytest.raises(BadInputError, match="is broken"):
         painted(model, replace(QUICK, steps=(2,)), resume=replace(kept[0], facts={**kept[0].facts, "index": None}))
-    told = painted(model, replace(QUICK, steps=(2,)), resume=replace(kept[0], facts={**kept[0].facts, "terms": {"a": 1}}))
+    told = painted(
+        model, replace(QUICK, steps=(2,)), resume=replace(kept[0], facts={**kept[0].facts, "terms": {"a": 1}})
+    )
     assert (told.content_loss, told.style_loss, told.tv_loss) == (0, 0, 0)  # nothing was left to do
 
 

@@ -157,7 +157,11 @@ def test_broken_files_are_refused(style, tmp_path, how):
             header = {"generator": "{}"}
         if how == "shape":
             tensors["64/colors/second"] = torch.zeros(2, 2)
-        for name, where, length in (("channels", f"64/{style.layers[0]}", 5), ("colors", "64/colors", 4), ("grain", "64/grain 8", 3)):
+        for name, where, length in (
+            ("channels", f"64/{style.layers[0]}", 5),
+            ("colors", "64/colors", 4),
+            ("grain", "64/grain 8", 3),
+        ):
             if how == name:
                 tensors[f"{where}/mean"], tensors[f"{where}/second"] = torch.zeros(length), torch.eye(length)
         if how == "nan":

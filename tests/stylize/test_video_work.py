@@ -89,7 +89,15 @@ def test_a_broken_frame_says_what_to_do(tmp_path: Path) -> None:
     work.file(0).write_bytes(b"no picture")
     with pytest.raises(BadInputError, match="Remove it"):
         work.facts(0)
-    for note in ("[]", "[[1, 2, 3]]", "3", "null", "{\"steps\": \"many\"}", "{\"steps\": [1]}", "{\"steps\": " + "9" * 400 + "}"):
+    for note in (
+        "[]",
+        "[[1, 2, 3]]",
+        "3",
+        "null",
+        '{"steps": "many"}',
+        '{"steps": [1]}',
+        '{"steps": ' + "9" * 400 + "}",
+    ):
         work.file(0).write_bytes(encode_picture(np.zeros((4, 6, 3), np.float32), "png", note=note))
         if note == "[]":  # as good as nothing
             assert work.facts(0) == {}

@@ -258,7 +258,7 @@ class Run:
         self.index, self.done = int(facts["index"]), int(facts["done"])
         self.plan = tuple(replace(s, steps=int(n)) for s, n in zip(self.plan, facts["steps"], strict=True))
         scale = self.plan[self.index]
-        if not (0 <= self.index and 0 <= self.done <= scale.steps):
+        if not (self.index >= 0 and 0 <= self.done <= scale.steps):
             raise ValueError("a place that is not in the plan")
         self.terms = {name: float(value) for name, value in dict(facts["terms"]).items()}
         self.stopped_by, self.spent = str(facts["stopped_by"]), float(facts["spent"])

@@ -39,7 +39,7 @@ def load_bundled(card: ModelCard, weights: Path | None = None) -> tuple[nn.Modul
     module = build(card.name)
     try:
         tensors = own_names(tensors, module)
-    except (LookupError, ValueError, TypeError, RuntimeError) as error:  # codes beyond their table, blocks without number
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:  # codes beyond a table, blocks without number
         raise BadInputError(f"'{path}' does not fit '{card.name}'. Give weights of this network.") from error
     fill(module, tensors, path, card.name)
     return module, sha256 or sha256_of(path)

@@ -25,6 +25,7 @@ _ABOUT_OBJECTS = re.compile(r"GLOBAL|[Uu]nsupported global|allowed global|unreco
 _SHOWN = 3  # names of differing tensors in a message
 _DEEPEST = 8  # wrappers around each other
 
+
 def read_state_dict(path: Path) -> StateDict:
     """Tensors by name from a ``.safetensors`` or PyTorch file, on the CPU.
 
