@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import resource
 import struct
+import warnings
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from cvtool.clip_writing import check_clip_output, write_clip
-from cvtool.clips import Clip, Kind, open_clip, read_frames
+from cvtool.clips import UNKNOWN, Clip, Kind, open_clip, read_frames
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.images import Picture
 from cvtool.provenance import Provenance, read_provenance
@@ -202,6 +203,15 @@ def test_gif_has_no_sound_and_says_nothing(tmp_path: Path) -> None:
     assert (out.frames, out.sounds, out.rate) == (4, (), 10)
 
 
+def test_sound_without_a_decoder_is_left_out(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "in.mkv", [smooth(n) for n in range(4)], sound="aac")
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    clip = open_clip(path)
+    assert (clip.frames, clip.sounds) == (4, (UNKNOWN,))
+    out = copy(clip, tmp_path / "out.mp4")
+    assert (out.frames, out.sounds) == (4, ())
+
+
 # GIF
 
 
@@ -342,6 +352,27 @@ def sound_only(path: Path) -> Path:
     return path
 
 
+def renamed(path: Path) -> Path:
+    """A film in a format that nobody knows."""
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_ZZZZZ/ISO/ZZZ"))
+    return path
+
+
+def of_pixels(path: Path, width: int, height: int) -> Path:
+    """A film whose container says another shape of its pixels."""
+    data = make_video(path, [smooth(n, 128, 96) for n in range(2)], aspect=Fraction(2)).read_bytes()
+    at = data.index(b"pasp") + 4
+    path.write_bytes(data[:at] + struct.pack(">II", width, height) + data[at + 8 :])
+    return path
+
+
+def of_screen(path: Path, width: int, height: int) -> Path:
+    """A GIF whose header says another size."""
+    data = make_gif(path, [100] * 2, 0).read_bytes()
+    path.write_bytes(data[:6] + struct.pack("<HH", width, height) + data[10:])
+    return path
+
+
 def fast_start(path: Path) -> Path:
     """An MP4 whose index comes first, so that half of it still opens."""
     rng = np.random.default_rng(0)
@@ -372,6 +403,10 @@ BAD = {
     "half an MP4 with its index first": (lambda p: cut_short(fast_start(p / "f.mp4"), 0.5), "truncated"),
     "half a WebM": (lambda p: cut_short(film(p / "h.webm"), 0.5), "truncated"),
     "half a GIF": (lambda p: cut_short(make_gif(p / "h.gif", [100] * 5, 0), 0.5), "truncated"),
+    "pixels as wide as a film": (lambda p: of_pixels(p / "w.mp4", 100_000, 1), "is too large: it declares"),
+    "pixels as high as a film": (lambda p: of_pixels(p / "n.mp4", 1, 100_000), "declares 0 × 96 pixels"),
+    "a GIF of a giant": (lambda p: of_screen(p / "g.gif", 13_500, 13_500), "is too large"),
+    "a film without a decoder": (lambda p: renamed(film(p / "u.mkv")), "no decoder"),
     "an empty folder": (lambda p: (p / "d").mkdir() or p / "d", "no pictures"),
     "several sizes": (lambda p: bad_folder_of_sizes(p / "d"), "several sizes: 10×10, but '2.png' has 10×12"),
     "twins": (lambda p: bad_folder_of_twins(p / "d"), "both '1.jpg' and '1.png'|both '1.png' and '1.jpg'"),
@@ -385,6 +420,24 @@ def test_bad_clips_are_told_in_one_line(tmp_path: Path, case: str) -> None:
     with pytest.raises(BadInputError, match=message) as caught:
         open_clip(make(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_gif_that_breaks_after_it_was_opened(tmp_path: Path) -> None:
+    path = make_gif(tmp_path / "x.gif", [50] * 4, 0)
+    clip = open_clip(path)
+    for data in (b"GIF89a no more", path.read_bytes()[:200]):
+        path.write_bytes(data)
+        with pytest.raises(BadInputError):
+            list(read_frames(clip))
+
+
+def test_a_gif_warns_nobody_and_its_reader_may(tmp_path: Path) -> None:
+    clip = open_clip(of_screen(tmp_path / "x.gif", 100, 50))
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        for number, _ in enumerate(read_frames(clip)):
+            warnings.warn(f"of the reader: {number}", stacklevel=1)
+    assert [str(each.message) for each in heard] == ["of the reader: 0", "of the reader: 1"]
 
 
 def test_random_damage_never_escapes(tmp_path: Path) -> None:

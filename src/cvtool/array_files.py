@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import io
 from math import prod
+from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_BROKEN = (
+    *(EOFError, OSError, TypeError, LookupError, OverflowError, RecursionError, MemoryError),
+    *(SyntaxError, TokenError),  # a header is an expression of Python
+)
 
 
 def decode_numbers(data: bytes) -> NDArray[Any]:
@@ -26,5 +33,18 @@ def decode_numbers(data: bytes) -> NDArray[Any]:
             raise ValueError("other than numbers, or more than there are")
         found: NDArray[Any] = np.load(io.BytesIO(data), allow_pickle=False)
         return found
-    except (EOFError, OSError, TypeError, SyntaxError, OverflowError, RecursionError, MemoryError) as error:
+    except _BROKEN as error:
+        raise ValueError("no whole .npy file of numbers") from error
+
+
+def mapped_numbers(path: Path) -> NDArray[Any]:
+    """A ``.npy`` file → its numbers, of any kind and shape, which stay in the file until they are looked at.
+
+    Raises:
+        ValueError: it is no such file, holds objects, or less than it says.
+    """
+    try:
+        found: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")  # np.load would take archives, too
+        return found
+    except _BROKEN as error:
         raise ValueError("no whole .npy file of numbers") from error

@@ -247,8 +247,9 @@ def _sound(target: Any, kind: Container, source: Clip) -> Iterator[Callable[[Fra
         return
     with opened_container(source.path) as container:
         zero = source.begins
-        tracks = {track.index: _Track(target, track, kind, zero) for track in container.streams.audio}
-        packets = container.demux(*container.streams.audio)
+        heard = [track for track in container.streams.audio if track.codec_context is not None]
+        tracks = {track.index: _Track(target, track, kind, zero) for track in heard}
+        packets = iter(container.demux(*heard) if heard else ())  # of no track would be of all
         held: list[tuple[Fraction, Any]] = []
 
         def pump(until: Fraction | None) -> None:

@@ -1,4 +1,4 @@
-"""Clips → frames: of videos (PyAV), animated pictures (Pillow), folders. The way back is `clip_writing`.
+"""Clips → frames: of videos (PyAV), `animated_pictures` and folders. The way back is `clip_writing`.
 
 Reading is strict: `open_clip` goes through the whole clip once, so that a broken one is told before any work.
 """
@@ -6,7 +6,6 @@ Reading is strict: `open_clip` goes through the whole clip once, so that a broke
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,18 +18,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageSequence
 
+from cvtool.animated_pictures import broken_clip, frames_of, is_animated_picture, look_at
+from cvtool.codecs.rasters import check_size
 from cvtool.errors import BadInputError
-from cvtool.files import PICTURE_SUFFIXES, in_few_words, opened_input, read_input, sha256_of, shown
+from cvtool.files import PICTURE_SUFFIXES, opened_input, read_input, sha256_of, shown
 from cvtool.images import Picture, read_picture
 
 FOLDER_RATE = Fraction(24)
 """Frames per second of a folder of frames, which says nothing of time itself."""
 
-SHORTEST_SHOWN = Fraction(1, 50)
-"""Seconds; frames of animated pictures that ask for less are shown for `INSTEAD`, as every browser does."""
-INSTEAD = Fraction(1, 10)
+UNKNOWN = "unknown"
 
 HIGH_DEFINITION = 720
 """Videos without a word about their colours follow ITU-R BT.709 from this height on, BT.601 below."""
@@ -58,7 +56,7 @@ class Clip:
         steady: all frames are shown equally long, but for what the clip's clock rounds.
         names: of the files of a folder.
         loops: how often an animated picture is shown, 0 for ever; None where nothing says so.
-        sounds: names of the codecs of the sound tracks.
+        sounds: names of the codecs of the sound tracks; `UNKNOWN` where there is no decoder.
         begins: when a video's first frame appears on the clock that its sound has, too, in seconds.
         sha256: of the file; of a folder, of the names and hashes of its files.
     """
@@ -106,7 +104,7 @@ def open_clip(path: str | Path, rate: Fraction | None = None) -> Clip:
         head = file.read(16)
     if not head:
         raise BadInputError(f"'{shown(path)}' is empty. Fetch or save it again.")
-    return _open_animation(path) if _is_animated_picture(head) else _open_video(path)
+    return _open_animation(path) if is_animated_picture(head) else _open_video(path)
 
 
 def read_frames(clip: Clip, first: int = 0, last: int | None = None) -> Iterator[Picture]:
@@ -170,59 +168,30 @@ def _folder_frames(clip: Clip, first: int, last: int) -> Iterator[Picture]:
 # animated pictures
 
 
-def _is_animated_picture(head: bytes) -> bool:
-    return head.startswith((b"GIF8", b"\x89PNG")) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-
-
 def _open_animation(path: Path) -> Clip:
     data = read_input(path)
-    durations: list[Fraction] = []
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if getattr(image, "n_frames", 1) < 2:
-                raise BadInputError(f"'{shown(path)}' is a single picture, not a clip. Leave out --video.")
-            width, height = image.size
-            for frame in ImageSequence.Iterator(image):
-                frame.load()
-                shown_for = Fraction(frame.info.get("duration", 0)).limit_denominator(1000) / 1000
-                durations.append(shown_for if shown_for >= SHORTEST_SHOWN else INSTEAD)
-            loops = _loops(image)
-    except BadInputError:
-        raise
-    except Exception as error:  # decoders raise whatever they please on hostile bytes
-        raise _broken(path, error) from error
+    found = look_at(data, path)
     times = [Fraction(0)]
-    for duration in durations:
+    for duration in found.durations:
         times.append(times[-1] + duration)
-    rate = len(durations) / times[-1]
+    rate = len(found.durations) / times[-1]
     return Clip(
         path,
         Kind.animation,
-        height,
-        width,
+        found.height,
+        found.width,
         tuple(times[:-1]),
         times[-1],
         rate,
-        len(set(durations)) == 1,
+        len(set(found.durations)) == 1,
         hashlib.sha256(data).hexdigest(),
-        loops=loops,
+        loops=found.loops,
     )
 
 
-def _loops(image: Image.Image) -> int:
-    """How often it is shown. GIF counts repetitions, and says nothing for one showing."""
-    repeated = image.info.get("loop")
-    if image.format != "GIF":
-        return int(repeated or 0)
-    return 1 if repeated is None else 0 if repeated == 0 else int(repeated) + 1
-
-
 def _animation_frames(clip: Clip, first: int, last: int) -> Iterator[Picture]:
-    with Image.open(io.BytesIO(read_input(clip.path))) as image:
-        for number in range(first, min(last, getattr(image, "n_frames", 1))):
-            image.seek(number)
-            levels = np.asarray(image.convert("RGBA"))
-            yield _picture(levels[..., :3], levels[..., 3], clip.path)
+    for levels in frames_of(read_input(clip.path), clip.path, first, last):
+        yield _picture(levels[..., :3], levels[..., 3], clip.path)
 
 
 # videos
@@ -252,15 +221,14 @@ def _open_video(path: Path) -> Clip:
 
     try:
         with opened_container(path) as container:
-            if not container.streams.video:
-                raise BadInputError(f"'{shown(path)}' has no pictures, only sound. Give a video.")
-            stream: Any = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            stream = _decodable(container, path)
             times: list[Fraction] = []
             size, last = None, Fraction(0)
             for number, frame in enumerate(container.decode(stream)):
                 shape = _shape(frame, stream)
-                size = size or shape
+                if size is None:
+                    check_size(shape[1], shape[0])
+                    size = shape
                 if shape != size:
                     raise BadInputError(_several_sizes(path, size, shape, f"frame {number + 1}"))
                 times.append(_time(frame, stream, times))
@@ -268,11 +236,11 @@ def _open_video(path: Path) -> Clip:
             _check_whole(path, container, stream, times)
             rate = Fraction(stream.average_rate or stream.guessed_rate or FOLDER_RATE)
             tick = Fraction(stream.time_base)
-            sounds = tuple(sound.codec_context.name for sound in container.streams.audio)
+            sounds = tuple(getattr(track.codec_context, "name", UNKNOWN) for track in container.streams.audio)
     except BadInputError:
         raise
     except (av.FFmpegError, OSError, ValueError, EOFError, OverflowError, ZeroDivisionError) as error:
-        raise _broken(path, error) from error
+        raise broken_clip(path, error) from error
     assert size is not None
     begins = times[0]
     times = [time - begins for time in times]
@@ -291,6 +259,19 @@ def _open_video(path: Path) -> Clip:
         sounds=sounds,
         begins=begins,
     )
+
+
+def _decodable(container: Any, path: Path) -> Any:
+    """The first stream of pictures, ready to be decoded."""
+    if not container.streams.video:
+        raise BadInputError(f"'{shown(path)}' has no pictures, only sound. Give a video.")
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise BadInputError(f"'{shown(path)}' is in a format for which there is no decoder. Convert it first.")
+    if stream.codec_context.width > 0 < stream.codec_context.height:  # else they are known from the first frame on
+        check_size(stream.codec_context.width, stream.codec_context.height)
+    stream.thread_type = "AUTO"
+    return stream
 
 
 def _time(frame: Any, stream: Any, times: list[Fraction]) -> Fraction:
@@ -358,15 +339,14 @@ def _video_frames(clip: Clip, first: int, last: int) -> Iterator[Picture]:
 
     try:
         with opened_container(clip.path) as container:
-            stream: Any = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            stream = _decodable(container, clip.path)
             for number, frame in enumerate(container.decode(stream)):
                 if number >= last:
                     return
                 if number >= first:
                     yield _picture(_levels(frame, stream), None, clip.path)
     except (av.FFmpegError, OSError, ValueError, EOFError) as error:
-        raise _broken(clip.path, error) from error
+        raise broken_clip(clip.path, error) from error
 
 
 def _levels(frame: Any, stream: Any) -> NDArray[np.uint8]:
@@ -393,8 +373,3 @@ def _several_sizes(path: Path, size: tuple[int, ...], other: tuple[int, ...], wh
         f"'{shown(path)}' has frames of several sizes: {size[1]}×{size[0]}, but {where} has {other[1]}×{other[0]}. "
         "Bring them to one size first."
     )
-
-
-def _broken(path: Path, error: Exception) -> BadInputError:
-    text = in_few_words(error)
-    return BadInputError(f"'{shown(path)}' is not a clip, or is truncated or broken ({text}). Fetch or save it again.")

@@ -181,6 +181,15 @@ def folder_of_pictures(folders: Sequence[Path], names: Sequence[str]) -> Path:
     return best[1]
 
 
+def link_below(folder: Path) -> Path | None:
+    """A symbolic link somewhere below a folder, None if there is none. No link is followed on the way."""
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.path.islink(path := os.path.join(where, name)):
+                return Path(path)
+    return None
+
+
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` whole or not at all; no parent directories are created.
 

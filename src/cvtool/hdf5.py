@@ -132,7 +132,7 @@ class Placement:
     Attributes:
         row: bytes of a row.
         chunk: rows that lie one behind the other.
-        offsets: in bytes from the file's start, of each chunk.
+        offsets: in bytes from the file's start, of each chunk that is needed.
     """
 
     row: int
@@ -167,14 +167,18 @@ def placement(found: h5py.Dataset, rows: int) -> Placement:
         raise fail("is compressed or laid out otherwise than cvtool does")
     chunk = found.chunks[0]
     row = found.dtype.itemsize * math.prod(found.shape[1:])
-    offsets = np.full(-(-len(found) // chunk), -1, dtype=np.int64)
+    needed = -(-rows // chunk)
+    if found.id.get_num_chunks() < needed:  # what the file claims to have may be much more than it has
+        raise fail("is not there in full")
+    offsets = np.full(needed, -1, dtype=np.int64)
 
     def note(info: h5py.h5d.StoreInfo) -> None:
-        offsets[info.chunk_offset[0] // chunk] = info.byte_offset
+        number = info.chunk_offset[0] // chunk
+        if number < needed:
+            offsets[number] = info.byte_offset
 
     found.id.chunk_iter(note)
-    needed = offsets[: -(-rows // chunk)]
-    if len(needed) and (needed.min() < 0 or needed.max() + chunk * row > os.path.getsize(found.file.filename)):
+    if needed and (offsets.min() < 0 or offsets.max() + chunk * row > os.path.getsize(found.file.filename)):
         raise fail("is not there in full")
     return Placement(row, chunk, offsets)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import tarfile
 import zlib
-from collections.abc import Iterator
+from bz2 import BZ2File
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from lzma import LZMAError
+from lzma import LZMAError, LZMAFile
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from cvtool.errors import BadInputError
 from cvtool.files import CHUNK_BYTES, PICTURE_SUFFIXES, in_few_words, opened_input, read_at_most, shown
@@ -31,6 +33,8 @@ def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := archive.next()) is not None:
         yield member
         archive.members = []  # type: ignore[attr-defined]  # else the headers of all stay in memory
+        if archive.fileobj is not None:  # the headers of each may take so much, not those of all
+            archive.fileobj.seek(archive.fileobj.tell())
 
 
 def regular_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
@@ -53,21 +57,53 @@ def read_limited(file: IO[bytes] | None) -> bytes | None:
 
 
 class _Modest:
-    """A file that gives no more than a reader of headers can honestly want at a time."""
+    """A file that gives a reader of a member's headers no more than they can honestly take together."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.seek, self.tell = file.seek, file.tell
+        self._file, self._left = file, CHUNK_BYTES
+        self.tell = file.tell
+
+    def seek(self, place: int) -> int:
+        """Go there, and give as much once more: what comes next is another member, or the content of one."""
+        self._left = CHUNK_BYTES
+        return self._file.seek(place)
 
     def read(self, size: int) -> bytes:
         """So many bytes, or what is left."""
-        if size > CHUNK_BYTES:  # of a member's content `read_limited` asks for less
-            raise tarfile.ReadError(f"a header of {size} bytes")
+        self._left -= size
+        if self._left < 0:  # of a member's content `read_limited` asks for less between two seeks
+            raise tarfile.ReadError(f"headers of more than {CHUNK_BYTES} bytes")
         return self._file.read(size)
 
 
 def _opened_plain(file: IO[bytes]) -> tarfile.TarFile:
     return tarfile.open(fileobj=_Modest(file), mode="r:")  # type: ignore[call-overload,no-any-return]
+
+
+_ENVELOPES: tuple[Callable[[Any], Any], ...] = (
+    lambda file: file,
+    lambda file: gzip.GzipFile(fileobj=file),
+    BZ2File,
+    LZMAFile,
+)
+"""What a tar may be packed in."""
+
+
+def opened_tar(file: IO[bytes]) -> tarfile.TarFile:
+    """A tar, plain or compressed in any way that `tarfile` finds out itself, from the beginning of an open file.
+
+    `tarfile` would ask what it unpacks for as much as a header claims: a file of some bytes could take all memory.
+
+    Raises:
+        tarfile.ReadError: it is none.
+    """
+    for unpacked in _ENVELOPES:
+        file.seek(0)
+        try:
+            return _opened_plain(unpacked(file))
+        except BROKEN:
+            continue
+    raise tarfile.ReadError("no tar")
 
 
 @dataclass(frozen=True)

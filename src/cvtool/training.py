@@ -28,11 +28,10 @@ import torch
 
 from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.event_files import EventFiles
-from cvtool.files import read_input, write_atomically, write_error
-from cvtool.run_files import BEST, CONFIG, LAST, LOCK, METRICS, REPORT, SAMPLES, STATE
+from cvtool.files import link_below, read_input, write_atomically, write_error
+from cvtool.run_files import BEST, CONFIG, LAST, LOCK, METRICS, SAMPLES, STATE
 from cvtool.tensor_files import load_torch
 
-_WRITTEN = (CONFIG, METRICS, LAST, BEST, STATE, LOCK, SAMPLES, REPORT)
 SAVE_SECONDS = 60.0
 """Between two states on disk within an epoch."""
 
@@ -81,13 +80,13 @@ class RunDirectory:
         """The directory of a run that has begun.
 
         Raises:
-            BadInputError: there is no run in it, or a part of it lies elsewhere.
+            BadInputError: there is no run in it, or something in it is a link to elsewhere.
         """
         if not (path / CONFIG).is_file():
             raise BadInputError(f"'{path}' holds no run to resume: there is no {CONFIG}. Start one without --resume.")
-        linked = next((name for name in _WRITTEN if (path / name).is_symlink()), None)
+        linked = link_below(path)
         if linked is not None:  # of a run from elsewhere, it would let us write to any file
-            raise BadInputError(f"'{path / linked}' is a link, which is not written through. Put the file there.")
+            raise BadInputError(f"'{linked}' is a link, which is not written through. Put the file itself there.")
         return cls(path)
 
     @contextmanager

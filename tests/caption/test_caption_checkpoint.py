@@ -154,6 +154,17 @@ HOSTILE: dict[str, Callable[[dict[str, Any], dict[str, torch.Tensor]], object]] 
     "no embedding": lambda r, t: t.pop("embed.weight"),
     "a flat embedding": lambda r, t: t.update({"embed.weight": torch.zeros(())}),
     "another embedding": lambda r, t: t.update({"embed.weight": torch.zeros(16, 9)}),
+    "components without a mean": lambda r, t: t.update({"pca.components": torch.zeros(CHANNELS, 9)}),
+    "a mean without components": lambda r, t: t.update({"pca.mean": torch.zeros(9)}),
+    "more components than channels": lambda r, t: t.update(
+        {"pca.mean": torch.zeros(9), "pca.components": torch.zeros(CHANNELS + 1, 9)}
+    ),
+    "components of another length": lambda r, t: t.update(
+        {"pca.mean": torch.zeros(9), "pca.components": torch.zeros(CHANNELS, 8)}
+    ),
+    "a mean that is a table": lambda r, t: t.update(
+        {"pca.mean": torch.zeros(3, 9), "pca.components": torch.zeros(CHANNELS, 3)}
+    ),
 }
 
 

@@ -160,6 +160,14 @@ def test_pictures_are_kept_whole_or_not_at_all(pictures, tmp_path: Path, monkeyp
     assert list(folder.iterdir()) == []
     path = framed_pictures(pictures[:9], small_extractor(), folder).path
     path.write_bytes(path.read_bytes()[:-1])
+    archive = io.BytesIO()
+    np.savez(archive, np.zeros(3))
+    header = b"{'descr': ("
+    for data in (archive.getvalue(), b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header):
+        path.write_bytes(data)
+        with pytest.raises(BadInputError, match="is broken"):
+            framed_pictures(pictures[:9], small_extractor(), folder)
+    path.write_bytes(b"")
     with pytest.raises(BadInputError, match="is broken"):
         framed_pictures(pictures[:9], small_extractor(), folder)
     np.save(path, np.zeros(3))

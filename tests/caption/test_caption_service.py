@@ -21,6 +21,7 @@ from cvtool.caption.decoder import Captioner
 from cvtool.caption.decoding import decode
 from cvtool.caption.evaluation import judge, source_for
 from cvtool.caption.extractor import Extractor, compute_features
+from cvtool.caption.features import Pca
 from cvtool.caption.metrics import score_texts
 from cvtool.caption.options import Cell, Decode, DecodeOptions, Engine, ModelOptions
 from cvtool.caption.preparation import Source
@@ -140,6 +141,14 @@ def test_other_weights_are_refused(checkpoint: Checkpoint) -> None:
     assert Describer.of(checkpoint).device == torch.device("cpu")
     with pytest.raises(BadInputError, match=r"efficientnet-lite0.*000000000000.*Give its own by --weights"):
         Describer.of(replace(checkpoint, fingerprint="0" * 64))
+
+
+def test_a_captioner_of_other_features_is_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(BadInputError, match=r"reads 6 features of a place, efficientnet-lite0 has 1280"):
+        Describer.of(replace(checkpoint, captioner=tiny()))
+    narrow = Pca(np.zeros(9, np.float32), np.zeros((1280, 9), np.float32))
+    with pytest.raises(BadInputError, match=r"reads 9 features of a place"):
+        Describer.of(replace(checkpoint, pca=narrow))
 
 
 def data_of(folder: Path, names: dict[str, str]) -> CaptionData:

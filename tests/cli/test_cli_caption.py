@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -24,10 +25,11 @@ from safetensors.torch import load_file, save_file
 import cvtool.cli.main as program
 from cvtool.bundled import asset_folder
 from cvtool.caption.check import Row
-from cvtool.caption.checkpoint import BUNDLED, read_checkpoint
+from cvtool.caption.checkpoint import BUNDLED, read_checkpoint, write_checkpoint
 from cvtool.caption.datasets import CaptionedPicture
 from cvtool.caption.features import read_features
 from cvtool.caption.training import Trainer
+from cvtool.caption.vocabulary import SPECIALS, Vocabulary
 from cvtool.charts import number as written
 from cvtool.cli.caption_page import _thumbnails
 from cvtool.provenance import read_provenance
@@ -620,6 +622,21 @@ def test_where_it_looked(cvtool, shelf: Path, here: Path) -> None:
     assert "caption describe" in told.out
     shown = cvtool(*words, "--attention", "-")
     assert (shown.code, "PNG" in shown.out[:8]) == (0, True)
+
+
+def test_words_of_strangers(cvtool, shelf: Path, here: Path) -> None:
+    """A vocabulary may hold anything: blanks do not make several words of one, and nothing steers the terminal."""
+    paint(here / "red.png", "red")
+    found = read_checkpoint(shelf / "run/best.safetensors")
+    words = (*SPECIALS, *(f"{word} of\x1b]0;owned\x07" for word in found.vocabulary.words[len(SPECIALS) :]))
+    write_checkpoint(here / "strange.safetensors", replace(found, vocabulary=Vocabulary(words)))
+    line = ("caption", "describe", "red.png", "--checkpoint", "strange.safetensors", "--words")
+    done = cvtool(*line, "--attention", "look.png")
+    assert (done.code, done.err.count("Traceback")) == (0, 0)
+    assert r"of\x1b]0;owned\x07" in done.out
+    assert done.out.replace("\n", "").isprintable()
+    with Image.open("look.png") as sheet:
+        assert sheet.width > 3 * 256
 
 
 def test_the_line_in_a_sheet_makes_it_again(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cvtool.cli.console import Console, OutputClosed, taped
+from cvtool.cli.console import Console, OutputClosed, replay, taped
 from cvtool.cli.measure import peak_memory_mb
 from cvtool.progress import Step
 
@@ -130,6 +130,46 @@ print("data")
 def test_a_table_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     Console().table([("a", "1"), ("long", "")], header=("N", "X"))
     assert capsys.readouterr().out == "N     X\na     1\nlong\n"
+
+
+def test_what_strangers_wrote_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    steering = "\x1b]0;owned\x07\r\nforged\x7f\x9b2J\u202e\u2028"
+    escaped = r"\x1b]0;owned\x07\r\nforged\x7f\x9b2J\u202e\u2028"
+    console = Console(verbose=True)
+    console.table([(steering, "b")], header=("A", "B"))
+    console.line(steering)
+    console.say(steering)
+    console.detail(steering)
+    with taped() as said:
+        console.line(steering)
+        console.say(steering)
+    replay(said)
+    replay([("out", steering), ("err", steering)])  # as another process has noted it
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [f"A{chr(32) * len(escaped)} B", f"{escaped}  b", *[escaped] * 3]
+    assert err.splitlines() == [escaped] * 4
+    Console(json=True).result("x", input=steering)
+    out, _ = capsys.readouterr()
+    assert json.loads(out)["input"] == steering
+    assert out[:-1].isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Füße 猫の写真 \N{CAT FACE}",
+        "👩\u200d🚀 🐈\u200d⬛ ❤\ufe0f",
+        "3.45\u202fPM 10\u00a0km",
+        "שלום مرحبا می\u200cخواهم",
+        "a.png\ta cat",
+        r"C:\x1b",
+    ],
+)
+def test_ordinary_text_stays_as_it_is(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Console().line(text)
+    Console().table([(text, "b")])
+    Console().say(text)
+    assert capsys.readouterr() == (f"{text}\n{text}  b\n", f"{text}\n")
 
 
 def test_a_closed_stdout_is_told_apart_from_other_errors(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,16 @@ def test_sound_that_is_lost_is_told(here: Path, during: dict[int, Any], capfd: p
         container.mux([*audio.encode(block), *audio.encode(None)])
     run(path, output="out.gif")
     assert "cannot hold the sound" in capfd.readouterr().err
+    with av.open(str(path)) as source, av.open(str(here / "in.mkv"), "w") as target:
+        streams = {each.index: target.add_stream_from_template(each) for each in source.streams}
+        for packet in source.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                target.mux(packet)
+    data = (here / "in.mkv").read_bytes()
+    (here / "in.mkv").write_bytes(data.replace(b"A_AAC", b"A_ZZZ"))
+    run(here / "in.mkv", output="out.mp4")
+    assert "no decoder; it is left out" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,16 @@ def test_long_names_of_all_formats(here: Path, format: int) -> None:
     assert all(read_input(given)[0].pixels.shape == (30, 40, 3) for given in found)
 
 
+@pytest.mark.parametrize(("letter", "bytes"), [("e", 1), ("é", 2), ("猫", 3), ("🐈", 4)])
+def test_results_are_called_after_what_a_file_system_has_room_for(here: Path, letter: str, bytes: int) -> None:
+    with tarfile.open("s.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        info, data = member(f"{letter * 300}.png", picture())
+        archive.addfile(info, io.BytesIO(data))
+    (given,) = expand(["s.tar"])
+    assert given.stem == letter * (200 // bytes)
+    Path(f"{given.stem}-saliency-integrated-gradients-overlay.png").touch()
+
+
 def refused(given: Input) -> str:
     with pytest.raises(BadInputError) as found:
         read_input(given)

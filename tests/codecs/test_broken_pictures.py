@@ -19,7 +19,7 @@ import tifffile
 from PIL import Image
 
 from cvtool import files
-from cvtool.codecs.png_chunks import SIGNATURE, chunk
+from cvtool.codecs.png_chunks import SIGNATURE, checked, chunk
 from cvtool.errors import BadInputError
 from cvtool.images import Picture, decode_picture, encode_picture, read_picture
 
@@ -186,6 +186,23 @@ class TestBombs:
         message = refusal(png(100_000, 100_000, bits, b""))
         assert "100000 × 100000" in message
         assert "too large" in message
+
+    @pytest.mark.parametrize("bits", [8, 16])
+    def test_png_of_very_many_chunks(self, bits: int) -> None:
+        line = b"\0" + bytes(range(30)) * (bits // 8)
+        whole = png(10, 10, bits, line * 10)
+        compressed = zlib.compress(line * 10)
+        pieces = b"".join(chunk(b"IDAT", compressed[at : at + 1]) for at in range(len(compressed)))
+        many = (chunk(b"IDAT", b"") + chunk(b"tRNS", b"") + chunk(b"teXt", b"a")) * 20_000
+        data = whole[:33] + pieces + many + whole[-12:]
+        tracemalloc.start()
+        found = checked(data)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 100_000
+        assert found.compressed == (compressed if bits == 16 else b"")
+        apart = decode_picture(whole[:33] + pieces + whole[-12:], "a")
+        np.testing.assert_array_equal(apart.pixels, decode_picture(whole, "a").pixels)
 
     @pytest.mark.parametrize("bits", [8, 16])
     def test_png_that_inflates_to_more_than_declared_is_cut_off(self, bits: int) -> None:

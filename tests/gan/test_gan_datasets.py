@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -78,6 +81,21 @@ def as_tgz(path: Path, files: dict[str, bytes]) -> str:
     return as_tar(path, files, "w:gz", "set.tar.gz")
 
 
+def packed(pack: Callable[[bytes], bytes]) -> Callable[[Path, dict[str, bytes]], str]:
+    """Writes a tar in another envelope."""
+
+    def make(path: Path, files: dict[str, bytes]) -> str:
+        plain = Path(as_tar(path, files).removeprefix("tar:"))
+        plain.write_bytes(pack(plain.read_bytes()))
+        return f"tar:{plain}"
+
+    return make
+
+
+as_tbz, as_txz = packed(bz2.compress), packed(lzma.compress)
+as_tlz = packed(partial(lzma.compress, format=lzma.FORMAT_ALONE))
+
+
 def idx(array: np.ndarray) -> bytes:
     """As Yann LeCun's page describes the format."""
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
@@ -98,7 +116,7 @@ def read(tmp_path: Path) -> Callable[..., Pictures]:
     return reading
 
 
-@pytest.mark.parametrize("make", [as_folder, as_zip, as_tar, as_tgz])
+@pytest.mark.parametrize("make", [as_folder, as_zip, as_tar, as_tgz, as_tbz, as_txz, as_tlz])
 @pytest.mark.parametrize("top", ["", "train/", "data/all of it/"])
 def test_all_containers_and_layouts_give_the_same_set(
     make: Callable[[Path, dict[str, bytes]], str], top: str, tmp_path: Path, read: Callable[..., Pictures]

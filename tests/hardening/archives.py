@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import struct
 import tarfile
@@ -83,6 +85,15 @@ def tar_of_size(field: bytes) -> bytes:
     return bytes(header)
 
 
+def _holes(count: int) -> bytes:
+    """The beginning of a tar whose member says where its content has holes, at great length."""
+    info = tarfile.TarInfo("a.png")
+    info.size = 512
+    sparse = {"major": "1", "minor": "0", "name": "a.png", "realsize": "1"}
+    info.pax_headers = {f"GNU.sparse.{name}": value for name, value in sparse.items()}
+    return info.tobuf(tarfile.PAX_FORMAT) + b"1000000000000\n" + b"0\n" * count
+
+
 def zips() -> dict[str, bytes]:
     """Archives in which no two pictures can be read."""
     whole = zipped(("a.png", picture()), ("b.png", picture(seed=1)))
@@ -137,6 +148,9 @@ def tars() -> dict[str, bytes]:
     pax = tarfile.TarInfo("pax")
     pax.type, record = tarfile.XHDTYPE, b"30 size=99999999999999999999\n"
     pax.size = len(record)
+    large = tarfile.TarInfo("pax")
+    large.type, large.size = tarfile.XHDTYPE, 8 << 30
+    claim = large.tobuf(tarfile.GNU_FORMAT) + bytes(1024)
     return {
         "nothing": b"",
         "noise": bytes(range(256)) * 40,
@@ -153,6 +167,11 @@ def tars() -> dict[str, bytes]:
         "a size below nothing": tar_of_size(b"\xff" * 12),
         "a size that is no number": tar_of_size(b"zzzzzzzzzzz"),
         "a record of 10²⁰ bytes": tarred((pax, record), member("a.png", b"x")),
+        "a record of 8 GiB": claim,
+        "a record of 8 GiB, packed by gzip": gzip.compress(claim),
+        "a record of 8 GiB, packed by bzip2": bz2.compress(claim),
+        "a record of 8 GiB, packed by xz": lzma.compress(claim),
+        "a map of holes without end, packed": gzip.compress(_holes(32 << 20), 1),
         "a wrong checksum": patched(whole, 148, b"000000"),
         "a bomb of 260 MiB": tarred(member("a.png", bytes(SIZE_OF_BOMBS)), mode="w:gz"),
         **{f"a way out: {name!r}": tarred(member(name, picture())) for name in OUTSIDE},
@@ -169,6 +188,8 @@ def add_archives() -> None:
     for kind, made in (("zip", zips), ("tar", tars)):
         for name in made_names(made):
             meet(f"{kind} of {name}", partial(_write, kind, made, name), f"{kind}:bad.{kind}")
+    for name in ("a record of 8 GiB", "a record of 8 GiB, packed by gzip", "a map of holes without end, packed"):
+        meet(f"what may be a tar of {name}", partial(_write, "tar", tars, name), "bad.tar")
     for what, make in {
         "a folder": lambda: os.mkdir("bad.zip"),
         "a pipe": lambda: fifo("bad.zip"),
@@ -183,10 +204,6 @@ def add_archives() -> None:
 
 def add_tars_as_inputs() -> None:
     """The same tars where pictures are taken; what is cut in the middle still gives a picture, and is not here."""
-    large = tarfile.TarInfo("pax")
-    large.type, large.size = tarfile.XHDTYPE, 8 << 30
-    write_large = partial(write, "bad.tar", large.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    add("tar of pictures, a record of 8 GiB", write_large, "saliency bad.tar", listed=True)
     for name in made_names(tars):
         if "quarters" not in name:
             make = partial(_write, "tar", tars, name)

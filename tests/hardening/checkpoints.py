@@ -157,6 +157,8 @@ def pickles() -> dict[str, bytes]:
     """PyTorch files that would do something when they are unpickled, or are broken."""
     whole = small()
     giant = torch_file({"a.weight": torch.zeros(1 << 26)})
+    itself: dict[str, object] = {}
+    itself["state_dict"] = itself
     return {
         "a pickle that runs a command": pickle.dumps(Escape()),
         "a pickle that evaluates": pickle.dumps(Chained()),
@@ -185,6 +187,8 @@ def pickles() -> dict[str, bytes]:
         "sparse tensors": torch_file({"a.weight": torch.zeros(3).to_sparse()}),
         "names that are numbers": torch_file({1: torch.zeros(2)}),
         "wrappers in wrappers": torch_file({"state_dict": {"model": {"state_dict": {}}}}),
+        "a wrapper that holds itself": torch_file(itself),
+        "a wrapper that holds itself, by an old torch": torch_file(itself, legacy=True),
         "nothing": b"",
         "text": b"weights\n" * 100,
         "a page": b"<!doctype html><title>404</title>",
@@ -215,6 +219,9 @@ def arrays() -> dict[str, bytes]:
         "brackets in brackets": npy(nested(100_000), version=b"\2\0"),
         "a header of 4 GiB": b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + b"{",
         "an unknown version": npy("{}", version=b"\x09\0"),
+        "a header that breaks off": npy("{'descr': ("),
+        "a header that breaks off in a text": npy("{'descr': '''"),
+        "numbers of no kind": npy("{'descr': (), 'fortran_order': False, 'shape': (4,)}\n", bytes(64)),
         "texts": shaped("(4,)", "<U4"),
         "numbers that are none": numbers.getvalue(),
         "nothing": b"",
@@ -239,6 +246,21 @@ def add_raw() -> None:
     for name, data in arrays().items():
         for line in ARRAY_READERS:
             meet(f"array of {name}: {line.split(' ')[0]}", partial(_put, data=data), line, "npy")
+
+
+def add_published_names() -> None:
+    """Weights that are called as the published files call them, and cannot be brought to our names."""
+    codes = {"block1_conv1_W_q": torch.full((64, 3, 3, 3), 200, dtype=torch.uint8), "block1_conv1_b": torch.zeros(64)}
+    for name, tensors in {
+        "codes beyond their table": {**codes, "block1_conv1_W_table": torch.zeros(3)},
+        "a table without dimensions": {**codes, "block1_conv1_W_table": torch.tensor(1.0)},
+        "a table of tables": {**codes, "block1_conv1_W_table": torch.zeros(256, 2)},
+        "a block without number": {"_conv_stem.weight": torch.zeros(1), "_blocks.x._bn0.weight": torch.zeros(1)},
+        "a block of another digit": {"_conv_stem.weight": torch.zeros(1), "_blocks.².a.b": torch.zeros(1)},
+        "a block below nothing": {"_conv_stem.weight": torch.zeros(1), "_blocks.-99.a.b": torch.zeros(1)},
+    }.items():
+        make = partial(_put, data=torch_file(tensors))
+        meet(f"weights with {name}", make, TORCH_READERS[0], "pth")
 
 
 def add_places() -> None:
@@ -386,5 +408,5 @@ def _option(part: str, value: object) -> Callable[[dict[str, Any]], None]:
     return lambda record: record["options"].update({part: value})
 
 
-for each in (add_raw, add_places, add_records):
+for each in (add_raw, add_published_names, add_places, add_records):
     each()

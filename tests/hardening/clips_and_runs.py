@@ -162,6 +162,17 @@ def add_work_folders() -> None:
 
         add(f"work folder with {name}", make, "stylize clip.gif good.png --video --size 16 --steps 1 -o out.gif")
 
+    for name in ("000001.png", "manifest.json", "deep/down"):
+
+        def link(name: str = name) -> None:
+            write_good()
+            write("clip.gif", clip("gif"))
+            Path("out.gif.frames", name).parent.mkdir(parents=True)
+            os.symlink(os.path.abspath("nowhere"), f"out.gif.frames/{name}")
+
+        line = "stylize clip.gif good.png --video --size 16 --steps 1 -o out.gif"
+        add(f"work folder with a link for {name}", link, line, says="is a link")
+
 
 def run(**files: bytes | str | Callable[[str], object]) -> Callable[[], None]:
     """A run directory that holds these; ``__`` stands for a dot."""

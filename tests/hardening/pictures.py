@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 import struct
@@ -13,7 +14,7 @@ from functools import partial
 from itertools import cycle
 
 from hardening.materials import FORMATS, chunk, nested, note, picture, safetensors, write, write_good
-from hardening.registry import BAD_INPUT, WRONG_USAGE, add
+from hardening.registry import BAD_INPUT, DONE, WRONG_USAGE, add
 
 READERS = (
     "saliency BAD",
@@ -40,7 +41,9 @@ PARTS = 16
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def meet(name: str, make: Callable[[str], object], line: str, suffix: str, *, code: int = BAD_INPUT) -> None:
+def meet(
+    name: str, make: Callable[[str], object], line: str, suffix: str, *, code: int = BAD_INPUT, says: str = ""
+) -> None:
     """Add a picture that `make` writes under the name it is given; ``good.png`` lies beside it."""
     bad = f"bad.{suffix}"
 
@@ -48,7 +51,7 @@ def meet(name: str, make: Callable[[str], object], line: str, suffix: str, *, co
         write_good()
         make(bad)
 
-    add(name, both, line.replace("BAD", bad), code=code)
+    add(name, both, line.replace("BAD", bad), code=code, says=says)
 
 
 def file(data: bytes) -> Callable[[str], object]:
@@ -221,6 +224,27 @@ def add_notes() -> None:
         meet(f"record that is {name}", file(with_note(text)), "info BAD", "png")
 
 
+def add_escapes() -> None:
+    """Whole pictures whose record, or whose name, would steer the terminal on which it is shown."""
+    steering = "\x1b]0;owned\x07\x1b[2J\r\x9b31m\x7f\ncvtool: error: forged\u2028\u202eback"
+    texts = {"command": steering, "model": steering, "device": steering, "command_line": "cvtool x; " + steering}
+    deep = {
+        "options": {steering: [steering]},
+        "inputs": [{"path": steering, "sha256": "x"}],
+        "environment": {"a": steering},
+    }
+    evil = with_note(json.dumps({**json.loads(note()), **texts, **deep}))
+    meet("record of escapes", file(evil), "info BAD", "png", code=DONE, says="forged")
+    meet("record of escapes, as JSON", file(evil), "info BAD --json", "png", code=DONE, says="forged")
+    name = "a\x1b[2J\x1b]0;owned\x07\ncvtool: error: forged.png"
+    add(
+        "name of escapes of a whole picture",
+        lambda: (write_good(), write_good(name)),
+        ["info", "good.png", name],
+        code=DONE,
+    )
+
+
 def fifo(name: str) -> None:
     """A pipe into which nobody writes."""
     os.mkfifo(name)
@@ -318,5 +342,5 @@ def add_folders() -> None:
     )
 
 
-for each in (add_cut_pictures, add_bombs, add_strangers, add_notes, add_places, add_names, add_folders):
+for each in (add_cut_pictures, add_bombs, add_strangers, add_notes, add_escapes, add_places, add_names, add_folders):
     each()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-BAD_INPUT, WRONG_USAGE = 3, 2
+DONE, BAD_INPUT, WRONG_USAGE = 0, 3, 2
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Case:
         make: writes it, and what else the command needs, into the current folder, which is empty.
         words: the command line, without ``cvtool``.
         code: what the command must end with.
-        says: a part of its last line on stderr.
+        says: a part of its last line on stderr; where it is done, of its last one on stdout.
         listed: it is a data set: what is wrong is listed, a line for each, before the error.
     """
 

@@ -289,7 +289,13 @@ def test_a_lock_that_was_removed_locks_nothing(tmp_path: Path, monkeypatch: pyte
         pass
 
 
-@pytest.mark.parametrize("name", ["last.safetensors", "metrics.jsonl", ".lock", "state.pt", "samples"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("last.safetensors", "metrics.jsonl", ".lock", "state.pt", "samples"),
+        *("samples/step-000100.png", "tensorboard", "features.h5"),
+    ],
+)
 def test_a_prepared_run_cannot_write_elsewhere(
     cvtool: Callable[..., Outcome], here: Path, shelf: Path, name: str
 ) -> None:

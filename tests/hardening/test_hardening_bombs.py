@@ -26,6 +26,8 @@ BOMBS = (
     "tiff of 2³² strips",
     "zip of a bomb of 260 MiB",
     "tar of a gigabyte of zeros, packed",
+    "tar of a record of 8 GiB, packed by gzip",
+    "tar of a map of holes without end, packed",
     "idx of a packed bomb",
     "weights: a compressed storage of 256 MiB",
     "weights: bytearray(10¹²)",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 
 import pytest
 from cli.conftest import Outcome
 from hardening.corpus import CASES, Case
+from hardening.registry import DONE
 
 FEWEST = 1000
 TECHNIQUES = {"stylize", "saliency", "fool", "visualize-class", "caption", "gan", "info"}
@@ -22,7 +24,16 @@ def test_the_corpus_is_large() -> None:
 def test_a_bad_input(case: Case, watched: Callable[..., Outcome]) -> None:
     case.make()
     done = watched(*case.words)
-    assert_refused(done, case)
+    (assert_shown if case.code == DONE else assert_refused)(done, case)
+
+
+def assert_shown(done: Outcome, case: Case) -> None:
+    """What is shown of it steers no terminal."""
+    assert (done.code, done.err) == (DONE, "")
+    lines = done.out.removesuffix("\n").split("\n")
+    assert case.says in lines[-1]
+    assert not any(line.startswith("cvtool: error: ") for line in lines)
+    assert {unicodedata.category(letter) for line in lines for letter in line}.isdisjoint(("Cc", "Zl", "Zp", "Cf"))
 
 
 def assert_refused(done: Outcome, case: Case) -> None:

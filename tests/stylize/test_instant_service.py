@@ -23,7 +23,7 @@ from cvtool.stylize.instant.painting import painted
 from cvtool.stylize.instant.service import InstantPainter, load_painter
 from cvtool.stylize.instant.statistics import LAYERS, statistics
 from cvtool.stylize.instant.tiling import HALO, painted_by_tiles, tiles
-from cvtool.stylize.losses import moment_distance, moments
+from cvtool.stylize.losses import Moments, moment_distance, moments
 from cvtool.stylize.options import Colors
 from cvtool.stylize.style_files import StyleFile
 from cvtool.tensors import to_tensor
@@ -133,6 +133,9 @@ def test_a_style_file_paints_like_its_picture(painter: InstantPainter) -> None:
     both = replace(options, style_weights=(1.0, 1.0))
     mixed = painter.paint(content, [file, replace(file, grains={})], both).pixels
     np.testing.assert_allclose(mixed, before_grain, atol=1e-5, err_msg="a style without grain leaves it out")
+    odd = [Moments(torch.zeros(5), torch.eye(5)), *seen[1:]]
+    with pytest.raises(BadInputError, match="moments of other sizes"):
+        painter.paint(content, [replace(file, moments={64: odd})], options)
     with pytest.raises(UsageError, match="no picture that could be recoloured"):
         painter.paint(content, [square, file], replace(both, preserve_colors=Colors.match))
     for other in (replace(file, model="vgg19"), replace(file, layers=("blocks.9",))):

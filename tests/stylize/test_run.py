@@ -1,5 +1,6 @@
 """How a run spends its steps and its time: on a loss with a known minimum, with a clock that the test turns."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -118,6 +119,45 @@ def test_broken_snapshots_are_refused(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(BadInputError, match=r"state\.safetensors"):
         read_snapshot(path)
+
+
+BROKEN = {
+    "no tree": lambda facts, tensors: facts.pop("tree"),
+    "a tree that is a list": lambda facts, tensors: facts.update(tree=[1]),
+    "a tree of nothing": lambda facts, tensors: facts.update(tree={}),
+    "a place beyond the plan": lambda facts, tensors: facts.update(index=10**12),
+    "a place before the plan": lambda facts, tensors: facts.update(index=-1),
+    "a place that is a text": lambda facts, tensors: facts.update(index="x"),
+    "a place without end": lambda facts, tensors: facts.update(index=float("inf")),
+    "more steps than there are": lambda facts, tensors: facts.update(done=31),
+    "steps before the first": lambda facts, tensors: facts.update(done=-1),
+    "steps of another plan": lambda facts, tensors: facts.update(steps=[30]),
+    "steps that are none": lambda facts, tensors: facts.update(steps=["a", "b"]),
+    "terms that are a list": lambda facts, tensors: facts.update(terms=[1]),
+    "terms that are texts": lambda facts, tensors: facts.update(terms={"loss": "x"}),
+    "a history that is a number": lambda facts, tensors: facts.update(history=3),
+    "a history of objects": lambda facts, tensors: facts.update(history=[{}]),
+    "a time that is none": lambda facts, tensors: facts.update(spent=None),
+    "no tensors": lambda facts, tensors: tensors.clear(),
+    "a picture of another size": lambda facts, tensors: tensors.update({"run.picture": torch.zeros(1, 3, 9, 8)}),
+    "a picture of no numbers": lambda facts, tensors: tensors["run.picture"].fill_(float("nan")),
+    "the memory of another size": lambda facts, tensors: tensors.update({"run.optimizer.0.exp_avg": torch.zeros(9)}),
+    "a memory that is less": lambda facts, tensors: facts["tree"]["dict"][1][1]["dict"][0][1]["dict"].pop(),
+    "a memory from before time": lambda facts, tensors: tensors["run.optimizer.0.step"].fill_(-1),
+    "a memory that is a list": lambda facts, tensors: facts["tree"]["dict"].__setitem__(1, ["optimizer", {"list": []}]),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_snapshot_whose_parts_do_not_fit_is_refused(how):
+    kept = []
+    plan = (Scale(8, 8, 30), Scale(16, 16, 10))
+    new_run(plan=plan, may_end_early=False).run(Listeners(keep=kept.append))
+    facts, tensors = json.loads(json.dumps(kept[0].facts)), {name: t.clone() for name, t in kept[0].tensors.items()}
+    new_run(plan=plan).restore(kept[0])
+    BROKEN[how](facts, tensors)
+    with pytest.raises(BadInputError, match="checkpoint is broken"):
+        new_run(plan=plan).restore(Snapshot(facts, tensors))
 
 
 def test_weights_are_no_snapshot(tmp_path):

@@ -134,6 +134,15 @@ def test_a_snapshot_of_another_run_is_refused(model):
         painted(model, replace(QUICK, steps=(2,), strength=60), resume=kept[0])
     with pytest.raises(BadInputError, match="content"):
         painted(model, replace(QUICK, steps=(2,)), content=CONTENT[::-1], resume=kept[0])
+    for job in ("x", None, [1]):
+        with pytest.raises(BadInputError, match="another run"):
+            painted(model, replace(QUICK, steps=(2,)), resume=replace(kept[0], facts={**kept[0].facts, "job": job}))
+    with pytest.raises(BadInputError, match="is broken"):
+        painted(model, replace(QUICK, steps=(2,)), resume=replace(kept[0], facts={**kept[0].facts, "index": None}))
+    told = painted(
+        model, replace(QUICK, steps=(2,)), resume=replace(kept[0], facts={**kept[0].facts, "terms": {"a": 1}})
+    )
+    assert (told.content_loss, told.style_loss, told.tv_loss) == (0, 0, 0)  # nothing was left to do
 
 
 def test_a_style_of_weight_0_does_not_count(model):

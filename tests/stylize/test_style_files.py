@@ -118,6 +118,17 @@ def test_taking_a_style_away_leaves_moments_that_a_picture_can_have():
     torch.testing.assert_close(taken.mean, 1.5 * a.mean - 0.5 * b.mean)
 
 
+def test_moments_of_other_sizes_than_the_network_are_refused(model, style):
+    """Of a stranger's file that says it was made with this network."""
+    odd = Moments(torch.zeros(5), torch.eye(5))
+    file = replace(style, moments={size: [odd, *each[1:]] for size, each in style.moments.items()})
+    for styles in ([file], [ONE, file]):
+        with pytest.raises(BadInputError, match="moments of other sizes than efficientnet-lite0"):
+            stylize(CONTENT, styles, model, StylizeOptions(steps=(1,), size=32))
+    with pytest.raises(BadInputError, match="moments of other sizes"):
+        save_style([file], [{}], model, StylizeOptions())
+
+
 def test_what_does_not_fit_is_refused(model, style):
     with pytest.raises(UsageError, match="--model efficientnet-lite0"):
         stylize(CONTENT, [style], load("efficientnet-lite1"), StylizeOptions(steps=(1,)))
@@ -125,7 +136,7 @@ def test_what_does_not_fit_is_refused(model, style):
         stylize(CONTENT, [style], model, StylizeOptions(steps=(1,), style_layers=("blocks.0",)))
 
 
-@pytest.mark.parametrize("how", ["cut", "text", "other", "shape", "nan", "missing"])
+@pytest.mark.parametrize("how", ["cut", "text", "other", "shape", "nan", "missing", "channels", "colors", "grain"])
 def test_broken_files_are_refused(style, tmp_path, how):
     path = tmp_path / "s.safetensors"
     write_style(path, style)
@@ -146,6 +157,13 @@ def test_broken_files_are_refused(style, tmp_path, how):
             header = {"generator": "{}"}
         if how == "shape":
             tensors["64/colors/second"] = torch.zeros(2, 2)
+        for name, where, length in (
+            ("channels", f"64/{style.layers[0]}", 5),
+            ("colors", "64/colors", 4),
+            ("grain", "64/grain 8", 3),
+        ):
+            if how == name:
+                tensors[f"{where}/mean"], tensors[f"{where}/second"] = torch.zeros(length), torch.eye(length)
         if how == "nan":
             tensors["64/colors/mean"][0] = float("nan")
         save_file(tensors, path, header)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cvtool.errors import BadInputError, CvtoolError
+from cvtool.images import encode_picture
+from cvtool.stylize.video.service import _summary
+from cvtool.stylize.video.shots import Shot
 from cvtool.stylize.video.work import MANIFEST, WorkFolder, work_folder
 
 JOB = {"clip": "abc", "size": [4, 6], "strength": 50.0}
@@ -85,6 +89,21 @@ def test_a_broken_frame_says_what_to_do(tmp_path: Path) -> None:
     work.file(0).write_bytes(b"no picture")
     with pytest.raises(BadInputError, match="Remove it"):
         work.facts(0)
+    for note in (
+        "[]",
+        "[[1, 2, 3]]",
+        "3",
+        "null",
+        '{"steps": "many"}',
+        '{"steps": [1]}',
+        '{"steps": ' + "9" * 400 + "}",
+    ):
+        work.file(0).write_bytes(encode_picture(np.zeros((4, 6, 3), np.float32), "png", note=note))
+        if note == "[]":  # as good as nothing
+            assert work.facts(0) == {}
+            continue
+        with pytest.raises(BadInputError, match="Remove it"):
+            work.facts(0)
 
 
 def test_where_no_folder_can_be(tmp_path: Path) -> None:
@@ -93,3 +112,31 @@ def test_where_no_folder_can_be(tmp_path: Path) -> None:
         WorkFolder.open(tmp_path / "file" / "w", JOB)
     assert work_folder(Path("a/out.mp4")) == Path("a/out.mp4.frames")
     assert work_folder(Path("frames")) == Path("frames.frames")
+
+
+@pytest.mark.parametrize("name", ["000001.png", MANIFEST, "deep/down"])
+def test_nothing_is_written_through_links(tmp_path: Path, name: str) -> None:
+    WorkFolder.open(tmp_path / "w", JOB)
+    link, victim = tmp_path / "w" / name, tmp_path / "victim"
+    link.parent.mkdir(exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(victim)  # leads nowhere yet
+    with pytest.raises(BadInputError, match="is a link"):
+        WorkFolder.open(tmp_path / "w", JOB)
+    assert not victim.exists()
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "w").symlink_to(tmp_path / "elsewhere")
+    WorkFolder.open(tmp_path / "w", JOB).write(0, np.zeros((4, 6, 3), np.float32), {})
+    assert WorkFolder.open(tmp_path / "w", JOB).count(1) == 1
+
+
+def test_a_summary_of_frames_that_tell_little(tmp_path: Path) -> None:
+    work = WorkFolder.open(tmp_path / "w", JOB)
+    for number, facts in enumerate(({"steps": 5, "style_loss": 2.0}, {}, {"steps": None, "style_loss": float("nan")})):
+        work.write(number, np.zeros((4, 6, 3), np.float32), facts)
+    found = _summary(work, 4, 6, (Shot(0, 3),), 3)
+    assert (found.steps, found.style_loss, found.kept) == (5, 2.0, 3)
+    assert math.isnan(found.flicker)

@@ -75,7 +75,7 @@ def extractor_of(
         fold: make a faster copy of the network; worth it from some ten pictures on.
 
     Raises:
-        BadInputError: its weights are not those the captioner knows.
+        BadInputError: its weights are not those the captioner knows, or the captioner cannot read its features.
         WeightsUnavailableError: the network's weights are not on this machine.
     """
     extractor = Extractor(load(checkpoint.model, device=device, weights=weights), precision=precision, fold=fold)
@@ -84,6 +84,12 @@ def extractor_of(
         raise BadInputError(
             f"This captioner was trained with other weights of {checkpoint.model}: it reads features with the "
             f"fingerprint {checkpoint.fingerprint[:12]}, these weights give {found[:12]}. Give its own by --weights."
+        )
+    reads = checkpoint.captioner.first.in_features if checkpoint.pca is None else len(checkpoint.pca.mean)
+    if reads != extractor.origin.channels:
+        raise BadInputError(
+            f"This captioner reads {reads} features of a place, {checkpoint.model} has {extractor.origin.channels}. "
+            "Get it again."
         )
     if checkpoint.network:
         extractor.tune(checkpoint.network)
@@ -151,6 +157,8 @@ def _built(record: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     shape = (int(options.hidden), int(record["channels"])), (len(vocabulary), int(options.embedding))
     if (tuple(tensors["first.weight"].shape), tuple(tensors["embed.weight"].shape)) != shape:
         raise BadInputError("its weights are for other sizes than it says.")
+    if pca is not None and (pca.mean.ndim != 1 or pca.components.shape != (int(record["channels"]), len(pca.mean))):
+        raise BadInputError("its principal components do not fit the features it reads.")
     with torch.random.fork_rng(devices=[]):  # the weights it starts with are drawn, and replaced at once
         captioner = Captioner(options, len(vocabulary), int(record["channels"]))
     captioner.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cvtool.array_files import mapped_numbers
 from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError, CvtoolError
 from cvtool.files import atomic_path, shown
@@ -143,8 +144,8 @@ class _Kept:
                 left_over.unlink(missing_ok=True)
             self._write(path, found, shape, progress)
         try:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            values = mapped_numbers(path)
+        except ValueError as error:
             raise BadInputError(f"'{shown(path)}' is broken. Delete it; the same command makes it again.") from error
         if values.shape != shape or values.dtype != self.dtype:
             raise BadInputError(f"'{shown(path)}' holds something else. Delete it; the same command makes it again.")

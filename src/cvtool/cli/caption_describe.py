@@ -328,6 +328,7 @@ class Describing:
             device=str(self.describer.device),
             seed=self.options.seed,
         ).to_json()
-        drawn = attention_sheet(done.picture.pixels, found.attention, found.best.caption.split())
+        words = found.best.words[: len(found.attention)]  # without the end; of a stranger, one may have blanks in it
+        drawn = attention_sheet(done.picture.pixels, found.attention, words)
         sheet.write(encode_picture(drawn, sheet.format.value, note=note), self.console)
         return drawn

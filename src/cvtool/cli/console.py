@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 import math
+import re
 import sys
 import time
 import warnings
@@ -28,6 +29,16 @@ def one_line(text: str) -> str:
     from cvtool.files import shown
 
     return shown(" ".join(text.split()))
+
+
+_UNSAFE = re.compile("[\0-\x08\n-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""What steers a terminal, breaks a line or turns its direction. The joiners of emoji and scripts, and blanks of other
+widths, are not printable to Python either, but do no harm."""
+
+
+def harmless(text: str) -> str:
+    """A line as it may reach a terminal, whoever wrote what is in it: control characters but tabs as escapes."""
+    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 Said = tuple[str, str]
@@ -83,7 +94,7 @@ def _tell(text: str) -> None:
         _tapes[-1].append((ERR, text))
     elif sys.stderr is not None:  # print would take stdout instead
         with suppress(BrokenPipeError):
-            print(text, file=sys.stderr, flush=True)
+            print(harmless(text), file=sys.stderr, flush=True)
 
 
 def print_error(text: str, label: str = "error") -> None:
@@ -158,11 +169,12 @@ class Console:
         if self.listener is not None:
             self.listener(record)
         if self.json:  # ASCII only, so that no locale and no file name can break it
-            self.line(json_format.dumps(record, allow_nan=False))
+            # DEL is ASCII, and JSON lets it be.
+            self.line(json_format.dumps(record, allow_nan=False).replace("\x7f", "\\u007f"))
 
     def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
         """Print columns on stdout, aligned with blanks so that they stay easy to read and to cut."""
-        lines = [tuple(header), *rows] if header else list(rows)
+        lines = [tuple(map(harmless, line)) for line in ((header, *rows) if header else rows)]
         if not lines:
             return
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -290,7 +302,7 @@ def _print(text: str) -> None:
         _tapes[-1].append((OUT, text))
         return
     with _watched_stdout():
-        print(text, flush=True)
+        print(harmless(text), flush=True)
 
 
 @contextmanager

@@ -26,13 +26,14 @@ STDIN = "-"
 ASSET = "asset:"
 TAR = ".tar"
 LONGEST_STEM = 200
-"""Letters of the name of a member of a tar that results are called after."""
+"""Bytes of the name of a member of a tar that results are called after: file systems have room for 255 in a name."""
 
 
 def safe_stem(name: str) -> str:
     """The last part of a member's name without its suffix, fit for the name of a file on any system."""
     stem = PurePosixPath(name.replace("\\", "/")).stem
-    return "".join(letter if letter.isprintable() else "_" for letter in stem)[:LONGEST_STEM] or "member"
+    safe = "".join(letter if letter.isprintable() else "_" for letter in stem)
+    return safe.encode()[:LONGEST_STEM].decode(errors="ignore") or "member"
 
 
 @dataclass(frozen=True)

@@ -220,9 +220,12 @@ class ClipPainter:
 
     def _tell_of_losses(self, clip: ClipOutput, source: Clip) -> None:
         from cvtool.clip_writing import CONTAINERS
+        from cvtool.clips import UNKNOWN
 
         if source.sounds and clip.output.suffix.casefold() not in CONTAINERS:
             self.console.warn(f"'{clip.output}' cannot hold the sound of '{clip.name}'; .mp4 and .webm can.")
+        elif UNKNOWN in source.sounds:
+            self.console.warn(f"'{clip.name}' has sound for which there is no decoder; it is left out.")
 
     def _note(self, clip: ClipOutput, source: Clip) -> str:
         """The provenance, as text."""

@@ -35,20 +35,20 @@ def decode_deep(data: bytes) -> Raster | None:
 
 def _decode_png(png: png_chunks.PngFile) -> Raster:
     # Only what shapes the pixels goes to FFmpeg: it would apply tRNS and colour chunks in ways of its own.
-    bare = [png_chunks.chunk(kind, bytes(body)) for kind, body in png.chunks if kind in (b"IHDR", b"IDAT", b"IEND")]
-    samples = _decode_with_ffmpeg(png_chunks.SIGNATURE + b"".join(bare))
+    bare = ((b"IHDR", png.header), (b"IDAT", png.compressed), (b"IEND", b""))
+    samples = _decode_with_ffmpeg(png_chunks.SIGNATURE + b"".join(png_chunks.chunk(*each) for each in bare))
     if samples.shape != (png.height, png.width, png_chunks.CHANNELS[png.color_type]):
         raise ValueError("the PNG has another shape than it declares")
     color, alpha = (samples[..., :-1], samples[..., -1]) if png.color_type in (4, 6) else (samples, None)
-    transparent = png.first(b"tRNS")
+    transparent = png.aside(b"tRNS")
     if alpha is None and transparent is not None:  # one colour is declared transparent
         key = np.frombuffer(transparent, dtype=">u2", count=color.shape[2])
         alpha = np.where((color == key).all(axis=2), 0, 65535).astype(np.uint16)
     return Raster(
         pixels=normalised(color[..., 0] if color.shape[2] == 1 else color),
         alpha=None if alpha is None else normalised(alpha),
-        profile=_inflated_profile(png.first(b"iCCP")),
-        orientation=_exif_orientation(png.first(b"eXIf")),
+        profile=_inflated_profile(png.aside(b"iCCP")),
+        orientation=_exif_orientation(png.aside(b"eXIf")),
         bits=16,
     )
 

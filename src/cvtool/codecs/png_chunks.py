@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cvtool.codecs.rasters import check_size
 
@@ -13,6 +14,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # colour type → samples per pixel
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 INFLATE_STEP = 1 << 20
+ASIDES = (b"tRNS", b"iCCP", b"eXIf")  # chunks beside the pixels that matter here
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class PngFile:
         bits: per sample; 1, 2, 4, 8 or 16.
         color_type: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha.
         interlaced: Adam7.
-        chunks: (type, contents) of every chunk, in order.
+        header: contents of IHDR.
+        compressed: contents of all IDAT together, where there are 16 bits: others are read from the file once more.
+        asides: contents of the first chunk of each of `ASIDES`.
     """
 
     width: int
@@ -32,11 +36,13 @@ class PngFile:
     bits: int
     color_type: int
     interlaced: bool
-    chunks: tuple[tuple[bytes, memoryview], ...]
+    header: bytes
+    compressed: bytes
+    asides: Mapping[bytes, memoryview]
 
-    def first(self, kind: bytes) -> bytes | None:
+    def aside(self, kind: bytes) -> bytes | None:
         """The contents of the first chunk of this type, or None."""
-        return next((bytes(body) for name, body in self.chunks if name == kind), None)
+        return bytes(self.asides[kind]) if kind in self.asides else None
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -53,17 +59,27 @@ def checked(data: bytes) -> PngFile:
     Raises:
         ValueError: `data` is truncated or broken, or declares too many pixels.
     """
-    chunks = tuple(_walk(data))
-    kind, header = chunks[0]
+    chunks = _walk(data)  # one by one: a file can have more of them than there is memory for
+    kind, header = next(chunks)
     if kind != b"IHDR" or len(header) != 13:
         raise ValueError("the PNG header is missing")
     width, height, bits, color_type, _, _, interlaced = struct.unpack(">IIBBBBB", header)
     check_size(width, height)
     if color_type not in CHANNELS or bits not in (1, 2, 4, 8, 16) or interlaced > 1:
         raise ValueError("the PNG header is broken")
-    png = PngFile(width, height, bits, color_type, bool(interlaced), chunks)
-    _check_pixels(png)
-    return png
+    missing = _raw_length(width, height, bits * CHANNELS[color_type], bool(interlaced))
+    inflater, compressed = zlib.decompressobj(), bytearray()
+    asides: dict[bytes, memoryview] = {}
+    for kind, body in chunks:
+        if kind in ASIDES:
+            asides.setdefault(kind, body)
+        elif kind == b"IDAT":
+            missing -= _inflated(inflater, body, missing)
+            if bits == 16:
+                compressed += body
+    if missing > 0:
+        raise ValueError("the PNG holds fewer pixels than it declares")
+    return PngFile(width, height, bits, color_type, bool(interlaced), bytes(header), bytes(compressed), asides)
 
 
 def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -84,27 +100,21 @@ def _walk(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         position = end + 4
 
 
-def _check_pixels(png: PngFile) -> None:
-    missing = _raw_length(png)
-    inflater = zlib.decompressobj()
-    for kind, body in png.chunks:
-        if kind != b"IDAT":
-            continue
-        tail: bytes | memoryview = body
-        while missing > 0 and len(tail) > 0:
-            missing -= len(inflater.decompress(tail, min(missing, INFLATE_STEP)))
-            tail = inflater.unconsumed_tail
-    if missing > 0:
-        raise ValueError("the PNG holds fewer pixels than it declares")
+def _inflated(inflater: Any, tail: bytes | memoryview, most: int) -> int:
+    """How many bytes, at least `most` if there are as many, come out of another piece of what is compressed."""
+    found = 0
+    while found < most and len(tail) > 0:
+        found += len(inflater.decompress(tail, min(most - found, INFLATE_STEP)))
+        tail = inflater.unconsumed_tail
+    return found
 
 
-def _raw_length(png: PngFile) -> int:
+def _raw_length(width: int, height: int, pixel_bits: int, interlaced: bool) -> int:
     """Bytes of all scan lines before compression, each with its filter byte."""
-    sample_bits = png.bits * CHANNELS[png.color_type]
 
     def lines(width: int, height: int) -> int:
-        return height * (1 + (width * sample_bits + 7) // 8) if width and height else 0
+        return height * (1 + (width * pixel_bits + 7) // 8) if width and height else 0
 
-    if not png.interlaced:
-        return lines(png.width, png.height)
-    return sum(lines(-(-(png.width - x) // dx), -(-(png.height - y) // dy)) for x, y, dx, dy in ADAM7)
+    if not interlaced:
+        return lines(width, height)
+    return sum(lines(-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in ADAM7)

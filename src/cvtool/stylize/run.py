@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cvtool.ascend import Adam, Average, follow_gradient, pack, unit_box, unpack
-from cvtool.errors import CvtoolError
+from cvtool.errors import BadInputError, CvtoolError
 from cvtool.progress import Progress, Step, Stop, never, silent
 from cvtool.stylize.objective import Objective
 from cvtool.stylize.options import Optimizer
@@ -255,25 +255,52 @@ class Run:
         return Snapshot(facts, tensors)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Continue from `snapshot`, taken by a run with the same options."""
+        """Continue from `snapshot`, taken by a run with the same options.
+
+        Raises:
+            BadInputError: it is broken.
+        """
+        try:
+            self._take(snapshot)
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            raise BadInputError("The checkpoint is broken, or of another run. Start again without --resume.") from error
+
+    def _take(self, snapshot: Snapshot) -> None:
         facts = snapshot.facts
-        device = self.picture.device
         tree = unpack(facts["tree"], snapshot.tensors)
-        self.index, self.done = facts["index"], facts["done"]
-        self.plan = tuple(replace(s, steps=n) for s, n in zip(self.plan, facts["steps"], strict=True))
-        self.terms, self.stopped_by, self.spent = dict(facts["terms"]), facts["stopped_by"], facts["spent"]
-        self._history = list(facts["history"])
+        self.index, self.done = int(facts["index"]), int(facts["done"])
+        self.plan = tuple(replace(s, steps=int(n)) for s, n in zip(self.plan, facts["steps"], strict=True))
+        scale = self.plan[self.index]
+        if not (self.index >= 0 and 0 <= self.done <= scale.steps):
+            raise ValueError("a place that is not in the plan")
+        self.terms = {name: float(value) for name, value in dict(facts["terms"]).items()}
+        self.stopped_by, self.spent = str(facts["stopped_by"]), float(facts["spent"])
+        self._history = [float(loss) for loss in facts["history"]]
         self._is_late = bool(facts.get("is_late"))
-        self.picture = tree["picture"].to(device).contiguous().requires_grad_(True)
+        if tree["picture"].shape != (1, 3, scale.height, scale.width) or not tree["picture"].isfinite().all():
+            raise ValueError("no picture of this scale")
+        self.picture = tree["picture"].to(self.picture).contiguous().requires_grad_(True)
         self._optimizer = self._new_optimizer()
         state = self._optimizer.state_dict()
         state["state"] = tree["optimizer"]
+        if not all(_remembers(each, self.picture) for each in tree["optimizer"].values()):
+            raise ValueError("what the optimiser remembers is of another picture")
         self._optimizer.load_state_dict(state)
         if tree["average"] is not None:
             self._average = Average(self.picture.detach(), self.recipe.average)
-            self._average.total, self._average.weight = tree["average"][0].to(device), tree["average"][1]
+            self._average.total.copy_(tree["average"][0])
+            self._average.weight = float(tree["average"][1])
         if self._scaler is not None and tree["scaler"] is not None:
             self._scaler.load_state_dict(tree["scaler"])
+
+
+def _remembers(state: Mapping[str, Any], picture: Tensor) -> bool:
+    """Whether this is what an optimiser remembers of a picture of that size."""
+    if "exp_avg" in state or "step" in state:
+        averages = state["exp_avg"].shape == state["exp_avg_sq"].shape == picture.shape
+        return bool(averages and state["step"].numel() == 1 and state["step"].item() >= 0)
+    parts = [part for value in state.values() for part in (value if isinstance(value, list) else [value])]
+    return all(part.numel() in (1, picture.numel()) for part in parts if isinstance(part, Tensor))
 
 
 def _resize(picture: Tensor, size: tuple[int, int]) -> Tensor:

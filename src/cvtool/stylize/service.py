@@ -118,7 +118,7 @@ def stylize(
 
     Raises:
         UsageError: options that do not fit together, layers that do not exist.
-        BadInputError: `resume` belongs to another run.
+        BadInputError: `resume` belongs to another run, or is broken.
     """
     started = time.monotonic()
     options = resolve(options or StylizeOptions(), model, len(styles))
@@ -190,7 +190,7 @@ def stylize(
         painted = final + np.float32(options.strength / FADE_BELOW) * (painted - final)
     if regions:
         painted = only_inside(regions, painted, final)
-    terms = run.terms or {"content": 0.0, "style": 0.0, "tv": 0.0}
+    terms = {"content": 0.0, "style": 0.0, "tv": 0.0, **run.terms}
     return StylizeResult(
         painted,
         options,
@@ -282,7 +282,8 @@ def _job(
 
 
 def _check_same_job(snapshot: Snapshot, job: dict[str, Any]) -> None:
-    theirs = snapshot.facts.get("job", {})
+    theirs = snapshot.facts.get("job")
+    theirs = theirs if isinstance(theirs, dict) else {}
     for name, value in job.items():
         if theirs.get(name) != value:
             raise BadInputError(

@@ -13,7 +13,7 @@ import torch
 
 from cvtool.errors import BadInputError
 from cvtool.files import read_input
-from cvtool.stylize.grain import SPACINGS
+from cvtool.stylize.grain import SIDE, SPACINGS
 from cvtool.stylize.losses import Moments, mix_moments
 from cvtool.tensor_files import decode_tensors, write_tensors
 
@@ -118,8 +118,19 @@ def _decode(facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> St
         return {size: tuple(_moments(tensors, f"{size}/{name}") for name in names) for size in sizes}
 
     pictures = tuple(dict(picture) for picture in facts["pictures"])
+    moments = read((*layers, COLORS))
+    first = [len(each.mean) for each in moments[sizes[0]]]
+    _check_lengths(moments, [*first[:-1], 3])
     grains = read(_GRAINS) if f"{sizes[0]}/{_GRAINS[0]}/mean" in tensors else {}
-    return StyleFile(read((*layers, COLORS)), layers, str(facts["model"]), str(facts["fingerprint"]), pictures, grains)
+    _check_lengths(grains, [3 * SIDE**2] * len(_GRAINS))
+    return StyleFile(moments, layers, str(facts["model"]), str(facts["fingerprint"]), pictures, grains)
+
+
+def _check_lengths(kept: Mapping[int, Sequence[Moments]], wanted: Sequence[int]) -> None:
+    """At all sizes the moments must be of so many numbers."""
+    for size, each in kept.items():
+        if [len(moments.mean) for moments in each] != list(wanted):
+            raise ValueError(f"moments of other lengths at {size}")
 
 
 def _moments(tensors: Mapping[str, torch.Tensor], name: str) -> Moments:

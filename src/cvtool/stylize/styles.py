@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from cvtool.errors import BadInputError, UsageError
+from cvtool.hooks import features
 from cvtool.images import fit_longer_side, resize
 from cvtool.stylize.color import mean_and_covariance
 from cvtool.stylize.extractor import Extractor
@@ -140,7 +141,7 @@ def check_fits(styles: Sequence[Style], model: Model, layers: Sequence[str]) -> 
 
     Raises:
         UsageError: another network or other layers.
-        BadInputError: the same name, but other weights.
+        BadInputError: the same name, but other weights or layers of other sizes.
     """
     for style in styles:
         if not isinstance(style, StyleFile):
@@ -154,6 +155,16 @@ def check_fits(styles: Sequence[Style], model: Model, layers: Sequence[str]) -> 
             raise UsageError(f"A style file has the layers {named}, others are asked for. Add --style-layers {named}.")
         if style.fingerprint != model.fingerprint:
             raise BadInputError(f"A style file was made with other weights of {style.model}. Make it again.")
+        if [len(each.mean) for each in style.at(1)[:-1]] != _channels(model, layers):
+            raise BadInputError(f"A style file has moments of other sizes than {style.model}. Make it again.")
+
+
+def _channels(model: Model, layers: Sequence[str]) -> list[int]:
+    """How many the maps of these layers have."""
+    nothing = torch.zeros(1, 3, model.card.input_size, model.card.input_size, device=model.device)
+    with torch.no_grad():
+        found = features(model.module, model.normalize(nothing), layers)
+    return [found[name].shape[1] for name in layers]
 
 
 def digest(array: NDArray[Any]) -> str:

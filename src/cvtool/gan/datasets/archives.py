@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from cvtool.gan.datasets.data import Item, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
 from cvtool.gan.picture_options import Conditional
 from cvtool.problems import Problem
-from cvtool.tars import BROKEN, LARGEST_MEMBER, has_end, read_limited, regular_members
+from cvtool.tars import BROKEN, LARGEST_MEMBER, has_end, opened_tar, read_limited, regular_members
 
 _ENCRYPTED = 0x1  # flag of a member of a zip
 _BROKEN = (zipfile.BadZipFile, *BROKEN)
@@ -102,7 +101,7 @@ class TarOrigin(FileOrigin):
         names: dict[str, None] = {}
         with opened_input(self._path) as file:
             try:
-                with tarfile.open(fileobj=file) as archive:
+                with opened_tar(file) as archive:
                     for member in regular_members(archive):
                         if is_picture_name(member.name):
                             names[member.name] = None
@@ -114,7 +113,7 @@ class TarOrigin(FileOrigin):
         left = dict(wanted)
         with opened_input(self._path) as file:
             try:
-                with tarfile.open(fileobj=file) as archive:
+                with opened_tar(file) as archive:
                     for member in regular_members(archive):
                         if member.name in left:  # of two with one name the first is taken
                             content = _limited(archive.extractfile(member), member.name)

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from cvtool.gan.datasets.idx import IdxOrigin, picture_files
 from cvtool.gan.picture_options import LARGEST, SMALLEST, Conditional, PictureOptions
 from cvtool.problems import BadPicturesError, Problem
 from cvtool.progress import Progress, silent
+from cvtool.tars import opened_tar
 
 __all__ = ["KINDS", "default_cache", "read_pictures"]
 
@@ -180,13 +182,14 @@ def _recognised(path: Path) -> Origin:
             return ZipOrigin(path)
         if "ubyte" in path.name:
             return IdxOrigin(path)
-        if _is_tar(path):
+        if _is_tar(file):
             return TarOrigin(path)
     raise BadInputError(f"'{shown(path)}' is no data set in a form that is known. {_HINT}")
 
 
-def _is_tar(path: Path) -> bool:
+def _is_tar(file: IO[bytes]) -> bool:
     try:
-        return tarfile.is_tarfile(path)
-    except (OSError, EOFError, ValueError):
+        with opened_tar(file):
+            return True
+    except tarfile.ReadError:
         return False

@@ -37,7 +37,11 @@ def load_bundled(card: ModelCard, weights: Path | None = None) -> tuple[nn.Modul
         )
     tensors = read_state_dict(path)
     module = build(card.name)
-    fill(module, own_names(tensors, module), path, card.name)
+    try:
+        tensors = own_names(tensors, module)
+    except (LookupError, ValueError, TypeError, RuntimeError) as error:  # codes beyond a table, blocks without number
+        raise BadInputError(f"'{path}' does not fit '{card.name}'. Give weights of this network.") from error
+    fill(module, tensors, path, card.name)
     return module, sha256 or sha256_of(path)
 
 

@@ -23,6 +23,7 @@ _WRAPPERS = ("state_dict_ema", "state_dict", "model_ema", "model", "model_state_
 # How torch words its refusal of objects, as opposed to its surprise at bytes that are no pickle.
 _ABOUT_OBJECTS = re.compile(r"GLOBAL|[Uu]nsupported global|allowed global|unrecognized function|instantiate")
 _SHOWN = 3  # names of differing tensors in a message
+_DEEPEST = 8  # wrappers around each other
 
 
 def read_state_dict(path: Path) -> StateDict:
@@ -81,12 +82,14 @@ def first_line(error: Exception) -> str:
 
 def _unwrap(content: Any) -> StateDict:
     """The innermost mapping of names to tensors, without the prefix that DataParallel adds."""
-    while isinstance(content, Mapping):
+    if not isinstance(content, Mapping):
+        return {}
+    for _ in range(_DEEPEST):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
         content = inner
-    if not isinstance(content, Mapping):
+    else:  # a pickle can hold a mapping that holds itself
         return {}
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     prefix = "module."

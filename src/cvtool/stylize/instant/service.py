@@ -190,6 +190,8 @@ def _of_file(style: StyleFile, model: Model, longer: int) -> list[Moments]:
         raise BadInputError(f"A style file was made with other weights of {style.model}. Make it again.")
     *layers, colors = style.at(longer)
     found = {COLORS: colors, **dict(zip(style.layers, layers, strict=True))}
+    if any(len(found[name].mean) != channels for name, (channels, _) in LAYERS.items()):
+        raise BadInputError(f"A style file has moments of other sizes than {ENCODER}. Make it again.")
     return [found[name] for name in LOOKED_AT]
 
 

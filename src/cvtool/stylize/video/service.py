@@ -156,15 +156,18 @@ def _facts(job: Job, model: Model) -> dict[str, Any]:
 def _summary(work: WorkFolder, height: int, width: int, shots: tuple[Shot, ...], kept: int) -> ClipResult:
     facts = [work.facts(number) for number in range(shots[-1].last)]
 
+    def finite(name: str) -> list[float]:
+        return [value for fact in facts if (value := fact.get(name)) is not None and math.isfinite(value)]
+
     def mean(name: str) -> float:
-        values = [fact[name] for fact in facts if fact.get(name) is not None]
+        values = finite(name)
         return math.fsum(values) / len(values) if values else math.nan
 
     return ClipResult(
         height,
         width,
         shots,
-        sum(fact["steps"] for fact in facts),
+        round(sum(finite("steps"))),
         mean("content_loss"),
         mean("style_loss"),
         mean("tv_loss"),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cvtool.codecs.notes import read_note
 from cvtool.errors import BadInputError
-from cvtool.files import read_input, shown, write_atomically, write_error
+from cvtool.files import link_below, read_input, shown, write_atomically, write_error
 from cvtool.images import decode_picture, encode_picture
 
 MANIFEST = "manifest.json"
@@ -40,7 +40,7 @@ class WorkFolder:
         """The folder for `job` (JSON values), made if it is not there.
 
         Raises:
-            BadInputError: there is one, but of other work; says what differs.
+            BadInputError: there is one, but of other work (says what differs), or with links in it.
             CvtoolError: it cannot be made.
         """
         folder = cls(path)
@@ -58,6 +58,9 @@ class WorkFolder:
     def _check(self, wanted: Mapping[str, Any]) -> None:
         where = f"'{shown(self.path)}'"
         remedy = f"Remove {where} to begin anew."
+        linked = link_below(self.path)
+        if linked is not None:  # of a folder from elsewhere, it would let us write to any file
+            raise BadInputError(f"'{shown(linked)}' is a link, which is not written through. {remedy}")
         manifest = self.path / MANIFEST
         try:
             if not manifest.exists() and self.path.is_dir() and self._is_empty():
@@ -108,18 +111,19 @@ class WorkFolder:
         file = self.file(number)
         return decode_picture(read_input(file), str(file)).pixels
 
-    def facts(self, number: int) -> dict[str, Any]:
+    def facts(self, number: int) -> dict[str, float | None]:
         """The numbers that `write` kept with a frame.
 
         Raises:
             BadInputError: somebody broke it.
         """
         file = self.file(number)
+        data = read_input(file)
         try:
-            facts: dict[str, Any] = json.loads(read_note(read_input(file)) or "")
-        except (ValueError, OSError, SyntaxError, RecursionError) as error:  # what Pillow raises, and JSON
+            facts = dict(json.loads(read_note(data) or ""))
+            return {name: None if value is None else float(value) for name, value in facts.items()}
+        except Exception as error:  # whatever Pillow and JSON raise on what somebody broke
             raise BadInputError(f"'{shown(file)}' is not a frame as it was kept. Remove it, and go on.") from error
-        return facts
 
     def remove(self, frames: int) -> None:
         """Remove what is kept here, and the folder, unless there is something else in it."""
