@@ -216,7 +216,12 @@ def test_a_set_without_pictures_has_a_page_without(cvtool, here: Path) -> None:
         with h5py.File(f"set/{part}2014_vgg16_fc7_pca.h5", "w") as file:
             file["features"] = np.arange(12, dtype=np.float32).reshape(3, 4)
         Path(f"set/{part}2014_urls.txt").write_text("u0\nu1\nu2\n")
-    done = cvtool("caption", "train", "--data", "cs231n:set", "-o", "run", *SHORT, *COURSE, "-q")
+    words = ("caption", "train", "--data", "cs231n:set", "-o", "run", *SHORT, *COURSE, "-q", "--overwrite")
+    Path("run").mkdir()
+    Path("run/best.safetensors").write_bytes(b"old")
+    says(cvtool(*words, "--attention"), 2, "no places to look at")
+    assert Path("run/best.safetensors").read_bytes() == b"old"
+    done = cvtool(*words)
     assert done.code == 0, done.err
     page = Page.read(Path("run/report.html"))
     assert (page.of("img"), page.of("input"), Path("run/samples").exists()) == ([], [], False)
@@ -253,9 +258,11 @@ def test_a_directory_in_use(cvtool, shelf: Path, here: Path) -> None:
     says(cvtool(*training(shelf, "run", "--resume", "--overwrite")), 2, "Give one of them")
     (here / "other").mkdir()
     says(cvtool(*training(shelf, "other", "--resume")), 3, "'other' holds no run to resume")
-    short = ("--epochs", 1, "--scst", 0, "--overwrite", "-q")
+    kept = shutil.copy(shelf / "f.h5", "run/features.h5")  # no part of the old run that is in the way
+    short = ("--features", kept, "--epochs", 1, "--scst", 0, "--overwrite", "-q")
     assert cvtool(*training(shelf, "run", *short)).code == 0
     assert len(Path("run/metrics.jsonl").read_text().splitlines()) == 1
+    assert Path(kept).read_bytes() == (shelf / "f.h5").read_bytes()
 
 
 def test_resume_asks_for_the_same(cvtool, shelf: Path, here: Path) -> None:
@@ -458,15 +465,15 @@ def test_sets_that_cannot_be_used(cvtool, data: Path, here: Path) -> None:
 
 def test_evaluate(cvtool, shelf: Path, here: Path) -> None:
     words = ("caption", "evaluate", "--data", f"folder:{shelf / 'set'}", "--checkpoint", shelf / "run/best.safetensors")
-    (found,) = objects(cvtool(*words, "--json", "--page", "p.html", "-o", "said.jsonl"))
+    (found,) = objects(cvtool(*words, "--json", "--page", "pages/new/p.html", "-o", "new/said.jsonl"))
     assert found.keys() >= COMMON | METRICS | {"images", "loss", "perplexity"}
     assert (found["command"], found["model"], found["images"]) == ("caption evaluate", "efficientnet-lite0", 3)
     assert found["cider"] > 1
-    said = [json.loads(line) for line in Path("said.jsonl").read_text().splitlines()]
+    said = [json.loads(line) for line in Path("new/said.jsonl").read_text().splitlines()]
     for each in said:
         color = list(COLORS)[int(Path(each["image"]).stem)]
         assert color in each["caption"].split()
-    page = Path("p.html").read_text()
+    page = Path("pages/new/p.html").read_text()
     assert all(each["caption"] in page for each in said)
     assert page.count("data:image/") >= 3
     (again,) = objects(cvtool(*words, "--json", "--features", shelf / "f.h5"))
@@ -478,7 +485,7 @@ def test_evaluate(cvtool, shelf: Path, here: Path) -> None:
         {"image": f"test/{n}.png", "captions": (shelf / f"set/test/{n}.txt").read_text().splitlines()} for n in range(3)
     ]
     Path("known.jsonl").write_text("".join(json.dumps(line) + "\n" for line in known))
-    files = cvtool("caption", "evaluate", "--references", "known.jsonl", "--hypotheses", "said.jsonl", "--json")
+    files = cvtool("caption", "evaluate", "--references", "known.jsonl", "--hypotheses", "new/said.jsonl", "--json")
     assert {key: objects(files)[0][key] for key in METRICS} == pytest.approx({key: found[key] for key in METRICS})
 
 
@@ -520,6 +527,7 @@ def test_evaluate_refuses(cvtool, shelf: Path, here: Path) -> None:
     says(cvtool("caption", "evaluate"), 2, "Give --data")
     says(cvtool(*words, "--references", "a", "--hypotheses", "b"), 2, "Give --data")
     says(cvtool(*words, "--split", "tset"), 2, "tset")
+    says(cvtool(*words, "--page", "p.html", "-o", "p.html"), 2, "--output 'p.html' is already another output")
     says(cvtool("caption", "evaluate", "--references", "a", "--hypotheses", "b", "--page", "p.html"), 2, "--page")
     make_set(here / "set", train=2, **{"dev/new": 1})
     mine = ("caption", "evaluate", "--data", "folder:set", "--checkpoint", shelf / "run/best.safetensors")
@@ -531,10 +539,10 @@ def test_evaluate_refuses(cvtool, shelf: Path, here: Path) -> None:
 
 
 def test_features(cvtool, data: Path, shelf: Path, here: Path) -> None:
-    words = ("caption", "features", "--data", "folder:set", "-o", "f.h5", "--json")
+    words = ("caption", "features", "--data", "folder:set", "-o", "new/f.h5", "--json")
     (found,) = objects(cvtool(*words, "--no-flip", "--pca", 3))
-    assert (found["images"], found["channels"], found["places"], found["output"]) == (7, 1280, [7, 7], "f.h5")
-    file = read_features(Path("f.h5"))
+    assert (found["images"], found["channels"], found["places"], found["output"]) == (7, 1280, [7, 7], "new/f.h5")
+    file = read_features(Path("new/f.h5"))
     assert not file.can_flip
     assert file.pca.components.shape == (3, 1280)
     paint(data / "train/9.png", "red")
@@ -679,11 +687,11 @@ def test_several_pictures_one_of_them_bad(cvtool, shelf: Path, here: Path) -> No
     (here / "photos/b.png").write_bytes(b"no picture")
     paint(here / "photos/c.png", "blue")
     words = ("caption", "describe", "photos", "--checkpoint", shelf / "run/best.safetensors", "--json")
-    done = cvtool(*words, "-o", "said.jsonl")
+    done = cvtool(*words, "-o", "new/said.jsonl")
     assert done.code == 3
     found = [json.loads(line) for line in done.out.splitlines()]
     assert ["error" in each for each in found] == [False, True, False]
-    assert len(Path("said.jsonl").read_text().splitlines()) == 2
+    assert len(Path("new/said.jsonl").read_text().splitlines()) == 2
 
 
 def test_ctrl_c_names_what_was_described(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -714,6 +722,8 @@ def test_describe_refuses(cvtool, shelf: Path, here: Path) -> None:
     says(cvtool(*words, "--prefix", "a rde"), 2, "does not know the word 'rde'", "Nearest: red")
     says(cvtool(*words, "--prefix", "a red picture", "--max-length", 2), 2, "A prefix of 3 words")
     says(cvtool(*words, "-o", "red.png"), 2, "would be overwritten")
+    says(cvtool(*words, "-o", "r.html", "--report", "r.html"), 2, "--report 'r.html' is already another output")
+    says(cvtool(*words, "-o", "x.png", "--attention", "x.png"), 2, "--output 'x.png' is already another output")
     says(cvtool(*words, "-o", "-"), 2, "Captions go to stdout")
     says(cvtool(*words, "--decode", "greedy", "-n", 2), 2, "--decode greedy finds one caption")
     says(cvtool("caption", "describe", "absent.png"), 3, "absent.png")

@@ -94,7 +94,8 @@ from cvtool.cli.main import run
 with Console().progress() as progress:
     pass
 Console(json=True).result("x")
-sys.exit(10 * (run(["assets"]) != 0) + 20 * (run(["stylize", "-", "x.png"]) != 2))
+picture = run(["saliency", "x.png", "-o", "-"])
+sys.exit(10 * (run(["assets"]) != 0) + 20 * (run(["stylize", "-", "x.png"]) != 2) + 40 * (picture != 2))
 """
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 

@@ -322,6 +322,16 @@ def test_stdout(photo: Path) -> None:
         (("--untargeted", "--table", "t.txt"), ".csv or .json"),
         (("--untargeted", "--plot", "t.bmp"), "Cannot tell the format of 't.bmp'"),
         (("--untargeted", "--plot", "tabby.png"), "Choose another --plot"),
+        (("--untargeted", "-o", "x.png", "--plot", "x.png"), "--plot 'x.png' is already another output"),
+        (
+            ("--untargeted", "--view", "panel", "-o", "x.png", "--plot", "x-panel.png"),
+            "'x-panel.png' is already another",
+        ),
+        (
+            ("--untargeted", "-o", "x.json", "--format", "png", "--table", "x.json"),
+            "--table 'x.json' is already another",
+        ),
+        (("--untargeted", "-o", "x.html", "--format", "png", "--report", "x.html"), "'x.html' is already another"),
         (("--untargeted", "--patch-robust"), "about --method patch"),
         (("--untargeted", "--sticker", "--method", "jsma"), "about --method patch"),
         (("--untargeted", "--method", "patch", "--patch-robust", "--mask", "tabby.png"), "contradict"),
@@ -339,6 +349,30 @@ def test_wrong_usage(cvtool, photo: Path, here: Path, words, said) -> None:
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert said in done.err
     assert [path.name for path in here.iterdir()] == ["tabby.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "lost"),
+    [
+        ("y-panel.png --view panel -o y.png", "y-panel.png"),
+        ("y-difference.jpg --view difference -o y.jpg", "y-difference.jpg"),
+        ("y-explain.png --explain -o y.png", "y-explain.png"),
+        ("y-sticker.png --method patch --sticker -o y.jpg", "y-sticker.png"),
+        ("cat.png --mask y-panel.png --view panel -o y.png", "y-panel.png"),
+        ("cat.png cat-fool-untargeted-panel.png --view panel --batch 1", "cat-fool-untargeted-panel.png"),
+    ],
+)
+def test_second_pictures_replace_no_input(cvtool, here: Path, words: str, lost: str) -> None:
+    given = [word for word in words.split(" -o ")[0].split() if "." in word]
+    for name in given:
+        save(here / name)
+    before = {path: path.read_bytes() for path in here.iterdir()}
+    done = cvtool("fool", *words.split(), "--untargeted")
+    assert (done.code, done.err) == (
+        2,
+        f"cvtool: error: '{lost}' is an input and would be overwritten. Choose another --output.\n",
+    )
+    assert {path: path.read_bytes() for path in here.iterdir()} == before
 
 
 def test_what_all_targets_takes_has_an_effect_or_is_refused(cvtool, here: Path) -> None:

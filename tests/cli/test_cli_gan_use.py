@@ -288,7 +288,9 @@ REFUSED = {
     "interpolate --animate x.avi": (2, "x.avi"),
     "interpolate --animate x.gif --scale 64 --frames 2000": (2, "too many"),
     "interpolate --scale 64 --frames 2000": (2, "too many"),
+    "interpolate --animate x.webp -o x.webp": (2, "--animate 'x.webp' is already another output"),
     "invert missing.png": (3, "missing.png"),
+    "invert missing.png --latent x.png -o x.png": (2, "--latent 'x.png' is already another output"),
     "invert missing.png --label nothing": (2, "No class 'nothing'"),
     "export -o x.bin": (2, ".onnx"),
 }

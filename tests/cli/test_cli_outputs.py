@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 
 from cvtool.cli.options import Format
-from cvtool.cli.outputs import Destination, check_writable, class_part, place_of, plan_outputs, result_name
+from cvtool.cli.outputs import Destination, check_writable, class_part, plan_outputs, result_name
+from cvtool.cli.protected import place_of, refuse_inside
 from cvtool.errors import UsageError
 from cvtool.images import FORMATS
 
@@ -119,6 +121,28 @@ def test_where_a_data_set_lies(here: Path, spec: str, place: str) -> None:
     assert place_of(spec) == Path(place)
 
 
+def test_what_lies_in_a_run_that_starts_again(here: Path) -> None:
+    for name in ("run/best.safetensors", "run/samples/a.png", "other/a.png"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(b"x")
+    for name, target in (("soft", "run/best.safetensors"), ("again", "run"), ("run/link.png", "../other/a.png")):
+        os.symlink(target, name)
+    inside = (
+        "run/best.safetensors",
+        "run/samples",
+        "soft",
+        "again/samples",
+        "run/link.png",
+        "../here/run/samples/a.png",
+    )
+    for folder in ("run", "again", str(here / "run")):
+        for place in inside:
+            with pytest.raises(UsageError, match="where --overwrite removes the old run"):
+                refuse_inside(Path(folder), [None, Path("other"), Path(place)])
+        refuse_inside(Path(folder), [Path("other/a.png"), Path("run/absent"), Path("run/.."), here])
+    refuse_inside(Path("absent"), [Path("run")])
+
+
 def test_an_input_is_never_overwritten(here: Path, cat: Path) -> None:
     for output in ("cat.png", str(cat), "../here/cat.png"):
         with pytest.raises(UsageError, match=r"cat\.png' is an input"):
@@ -139,11 +163,34 @@ def test_a_terminal_gets_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
         plan(["a"], "-")
 
 
+def test_a_closed_stdout_gets_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(UsageError, match="stdout is closed"):
+        plan(["a"], "-")
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_place_without_permission_is_found_before_the_work(here: Path) -> None:
     (here / "closed").mkdir(mode=0o500)
     with pytest.raises(UsageError, match="no permission"):
         plan(["a"], "closed/deep/out.png")
+
+
+def test_a_file_that_cannot_be_replaced_is_found_before_the_work(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be written to, but its folder may not, where the new one is made; a pipe is written into."""
+    # As the system answers those who are not root.
+    monkeypatch.setattr(os, "access", lambda path, mode: bool(os.stat(path).st_mode & stat.S_IWUSR))
+    (here / "closed").mkdir()
+    (here / "closed/old.png").touch()
+    os.mkfifo(here / "closed/pipe.png")
+    os.symlink("closed/old.png", here / "link.png")
+    (here / "closed").chmod(0o500)
+    for output in ("closed/old.png", "link.png"):
+        with pytest.raises(UsageError, match="no permission"):
+            plan(["a"], output)
+    assert plan(["a"], "closed/pipe.png") == ["closed/pipe.png"]
+    (here / "closed").chmod(0o700)
+    assert plan(["a"], "link.png") == ["link.png"]
 
 
 def test_other_files_must_be_writable_too(here: Path, cat: Path) -> None:

@@ -362,6 +362,7 @@ def test_stdout(cvtool, photo: Path, here: Path) -> None:
         (["--model", "vgg19"], "no classifier"),
         (["--table", "t.csv"], "--evaluate"),
         (["--raw", "map.txt"], ".npy"),
+        (["--raw", "m.npy", "-o", "m.npy", "--format", "png"], "--raw 'm.npy' is already another output"),
         (["--raw", "map.npy", "--method", "gradient,grad-cam"], ".h5"),
         (["--method", "all,gradient"], "alone"),
         (["--method", "rise", "--contrast", "3", "--method", "score-cam"], "contrast"),

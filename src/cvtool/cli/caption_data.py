@@ -10,6 +10,7 @@ import typer
 
 from cvtool.cli.console import Console, list_problems
 from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.outputs import make_folder
 from cvtool.errors import BadInputError, Interrupted
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def complete_features(
     if path.exists():
         known = present = read_features(path, fingerprint=extractor.origin.fingerprint)
         spatial, flipped = present.has_spatial, present.can_flip
+    else:
+        make_folder(path.parent)
     missing = sum(picture.name not in known for picture in pictures)
     if announced and missing:
         console.say(f"looking at {missing} pictures once; what is seen is kept in '{path}'.")

@@ -17,7 +17,16 @@ from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
-from cvtool.cli.outputs import STDOUT, Destination, ResultNames, Skipping, check_writable, plan_outputs
+from cvtool.cli.outputs import (
+    STDOUT,
+    Destination,
+    ResultNames,
+    Skipping,
+    check_besides,
+    files_of,
+    make_folder,
+    plan_outputs,
+)
 from cvtool.cli.reading import Done, Read, Reading, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown, plan_report
@@ -144,13 +153,15 @@ def describe(
     files = FilesRead(inputs, (checkpoint, weights, list_file(files_from)))
     if str(output) == STDOUT:
         raise UsageError("Captions go to stdout without --output, and as JSON lines with --json. Leave it out.")
-    if output is not None:
-        check_writable(output, files, "--output")
     sheets: Sequence[Destination | None] = [None] * len(inputs)
     if attention is not None:
         names = ResultNames(inputs, "attention")
         sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json)
-    page = plan_report(context, console, report, results=len(inputs), inputs=files, destinations=sheets)
+    taken = files_of(sheets) if output or report else set()
+    for option, path in (("--output", output), ("--report", report)):
+        if path is not None:
+            check_besides(path, files, option, taken)
+    page = plan_report(context, console, report, results=len(inputs), inputs=files)
     options = DecodeOptions(
         decode=decode,
         beam=beam,
@@ -184,6 +195,7 @@ def describe(
         raise Interrupted(f"stopped after {len(work.lines)} of {len(inputs)} pictures{where}.") from None
     finally:
         if output is not None and work.lines:
+            make_folder(output.parent)
             write_atomically(output, "".join(line + "\n" for line in work.lines).encode("ascii"))
 
 

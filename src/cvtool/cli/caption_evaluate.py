@@ -15,7 +15,8 @@ from cvtool.caption.options import Decode, DecodeOptions
 from cvtool.cli import options as shared
 from cvtool.cli.caption_data import SkipBad, SplitFile, checked
 from cvtool.cli.console import Console
-from cvtool.cli.outputs import STDOUT, check_writable, place_of
+from cvtool.cli.outputs import STDOUT, check_besides, make_folder
+from cvtool.cli.protected import place_of
 from cvtool.errors import UsageError
 from cvtool.files import write_atomically
 
@@ -108,9 +109,10 @@ def evaluate(
         raise UsageError("Nothing but the table goes to stdout. Give --output a file.")
     place = None if data is None else place_of(data)
     read = [references, hypotheses, place, *(checkpoint or []), features, split_file, weights]
+    taken: set[Path] = set()
     for path, option in ((page, "--page"), (output, "--output")):
         if path is not None:
-            check_writable(path, [each for each in read if each is not None], option)
+            check_besides(path, [each for each in read if each is not None], option, taken)
     started = time.perf_counter()
     if references is not None and hypotheses is not None:
         if page is not None:
@@ -125,6 +127,7 @@ def evaluate(
         )  # fmt: skip
     if output is not None:
         lines = (json_format.dumps({"image": name, "caption": text}) for name, text in judged.captions.items())
+        make_folder(output.parent)
         write_atomically(output, "".join(line + "\n" for line in lines).encode("ascii"))
     for note in judged.metrics.notes:
         console.warn(note)
@@ -216,4 +219,5 @@ def _write_page(path: Path, spec: str, split: str, found: Judgement, data: Capti
         [card(name) for name in worst],
         [card(name) for name in best],
     )
+    make_folder(path.parent)
     write_atomically(path, encoded(text))

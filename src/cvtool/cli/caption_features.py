@@ -12,7 +12,7 @@ from cvtool.cli import options as shared
 from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked
 from cvtool.cli.caption_features_makers import Wanted, features_maker
 from cvtool.cli.console import Console
-from cvtool.cli.outputs import place_of, refuse_input
+from cvtool.cli.protected import place_of, refuse_input
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL
 

@@ -89,6 +89,8 @@ def features_maker(context: typer.Context, wanted: Wanted, device: str) -> Itera
     """
     place = launch()
     if place is None or place.size == 1:
+        if not wanted.path.exists():  # one that lacks nothing is only read
+            check_writable(wanted.path, (), "--output")
         yield Maker(wanted)
         return
     params = {name: value for name, value in sorted(context.params.items()) if name not in ("quiet", "verbose")}

@@ -11,7 +11,7 @@ from cvtool.caption.options import Cell, Engine, ModelOptions, TrainOptions
 from cvtool.cli import options as shared
 from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile
 from cvtool.cli.console import Console
-from cvtool.cli.outputs import place_of, refuse_input
+from cvtool.cli.protected import place_of, refuse_input, refuse_inside
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL
 
@@ -147,7 +147,10 @@ def train(
     """
     if resume and overwrite:
         raise UsageError("--resume goes on, --overwrite starts again. Give one of them.")
-    refuse_input(output, (place_of(data), split_file, start, weights), "--output")
+    read = (place_of(data), split_file, start, weights)
+    refuse_input(output, read, "--output")
+    if overwrite:  # --features may lie there: a file that is named is kept
+        refuse_inside(output, read)
     console = Console(json=json, quiet=quiet, verbose=verbose)
     model_options = ModelOptions(
         cell=cell, attention=attention, layers=layers, hidden=hidden, embedding=embedding, dropout=dropout, tie=tie

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
     from cvtool.caption.extractor import Extractor
     from cvtool.caption.features import Pca
     from cvtool.caption.finetuning import Sight
+    from cvtool.caption.halfway import Halfway
     from cvtool.caption.preparation import Source
     from cvtool.caption.training import Trainer
+    from cvtool.caption.vocabulary import Vocabulary
     from cvtool.distributed import Group
     from cvtool.training import RunDirectory
 
@@ -93,7 +96,6 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
 def _train(
     request: Request, context: typer.Context, console: Console, group: Group, *, resume: bool, overwrite: bool
 ) -> None:
-    from cvtool.caption.features import read_features
     from cvtool.caption.pictures import has_kept_rows, remove_kept_rows
     from cvtool.training import RunDirectory
 
@@ -108,15 +110,13 @@ def _train(
         raise UsageError(f"'{request.data}' has no pictures to train a network on. Leave out --finetune.")
     group.check_same(data.fingerprint, "data set")
     line = command_line(context, [], dropped=frozenset({"resume", "overwrite"})) + " -o RUN_DIR"
+    work = _Run(request, console, RunDirectory(request.run), data, line, group)
     if not group.is_main:
-        _Run(request, console, RunDirectory(request.run), data, line, group).go(resume)
+        work.go(resume)
         return
-    # What is wrong with these is told before a directory is made, or emptied.
-    if request.features is not None and request.features.exists():
-        read_features(request.features)
-    if request.train_options.finetune_from and not resume:
-        _check_layer(request)
-    run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
+    if not resume:
+        work.look()
+    run = work.run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
         config = {"version": __version__, "data": data.fingerprint, **request.record()}
         if resume:
@@ -129,15 +129,7 @@ def _train(
             sheets_of(request.run).clear()
             begun = {"spec": request.data, "command_line": line, "environment": environment()}
             run.write_config({**config, **begun, **company(group)})
-        _Run(request, console, run, data, line, group).go(resume)
-
-
-def _check_layer(request: Request) -> None:
-    from cvtool.caption.extractor import Extractor
-    from cvtool.caption.halfway import Halfway
-    from cvtool.models.loader import load
-
-    Halfway(Extractor(load(request.model, weights=request.weights), fold=False), request.train_options.finetune_from)
+        work.go(resume)
 
 
 def _completed(config: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +150,24 @@ class _Run:
     pca: Pca | None = None
     sight: Sight | None = None
     showing: Showing = field(init=False)
+
+    def look(self) -> None:
+        """What is wrong with what a new run starts from is told before its directory is made, or emptied.
+
+        Raises:
+            CvtoolError: a checkpoint, the network, features or captions cannot be used.
+        """
+        from cvtool.caption.features import read_features
+        from cvtool.caption.preparation import check_split
+
+        if self._course is None:
+            features, extractor = self.request.features, self._extractor
+            if features is not None and features.exists():
+                read_features(features, fingerprint=extractor.origin.fingerprint)
+            if self.request.train_options.finetune_from:
+                _ = self._halfway
+        _ = self._vocabulary
+        check_split(self.data.split("dev"), "dev", "judge the captions by")
 
     def go(self, resume: bool) -> None:
         checkpoint, training, development = self._prepare()
@@ -220,29 +230,21 @@ class _Run:
         """An untrained captioner, and what it is trained and judged on."""
         import torch
 
-        from cvtool.caption.checkpoint import Checkpoint, read_checkpoint
+        from cvtool.caption.checkpoint import Checkpoint
         from cvtool.caption.decoder import Captioner
-        from cvtool.caption.preparation import build_vocabulary, check_split, corpus_of
+        from cvtool.caption.preparation import check_split, corpus_of
 
         request, options = self.request, self.request.train_options
-        training, development = self.data.split("train")[: request.limit], self.data.split("dev")
-        started = None if request.start is None else read_checkpoint(request.start)
-        if started is not None:
-            vocabulary = started.vocabulary
-        elif self.data.features is not None:
-            vocabulary = self.data.features.vocabulary
-        else:
-            vocabulary = build_vocabulary(training, options.threshold)
+        training, development = self._training, self.data.split("dev")
+        started, vocabulary = self._started, self._vocabulary
         check_split(development, "dev", "judge the captions by")
         with self.group.in_turn():
-            source = self._features([*training, *development], started)
+            source = self._features([*training, *development])
         if started is None:
             with torch.random.fork_rng():
                 torch.manual_seed(options.seed)
                 captioner = Captioner(request.model_options, len(vocabulary), source.features.channels)
             started = Checkpoint(captioner, vocabulary, source.model, source.fingerprint, options.longest, pca=self.pca)
-        elif self.sight is None and started.features_fingerprint != source.fingerprint:
-            raise BadInputError(f"'{request.start}' reads other features than these. Use --model {started.model}.")
         from cvtool.tensors import choose_device
 
         started.captioner.to(choose_device(request.device))
@@ -252,7 +254,42 @@ class _Run:
             corpus_of(development, source, vocabulary, options.longest),
         )
 
-    def _extractor(self, started: Checkpoint | None) -> Extractor:
+    @property
+    def _training(self) -> Sequence[CaptionedPicture]:
+        return self.data.split("train")[: self.request.limit]
+
+    @cached_property
+    def _started(self) -> Checkpoint | None:
+        """The checkpoint to start with, if not with random weights."""
+        from cvtool.caption.checkpoint import read_checkpoint
+
+        return None if self.request.start is None else read_checkpoint(self.request.start)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        from cvtool.caption.preparation import build_vocabulary
+
+        if self._started is not None:
+            return self._started.vocabulary
+        if self.data.features is not None:
+            return self.data.features.vocabulary
+        return build_vocabulary(self._training, self.request.train_options.threshold)
+
+    @cached_property
+    def _course(self) -> Source | None:
+        """The features that the data set brings, if it does."""
+        from cvtool.caption.preparation import source_of_course
+
+        if self.data.features is None:
+            return None
+        if self.request.model_options.attention:
+            raise UsageError("The course's features have no places to look at. Use --no-attention.")
+        source = source_of_course(self.data.features)
+        self._check_start(source.fingerprint, tuned=True)
+        return source
+
+    @cached_property
+    def _extractor(self) -> Extractor:
         """The network that sees, as published or as the checkpoint to start with has it."""
         from cvtool.caption.extractor import Extractor
         from cvtool.models.loader import load
@@ -261,26 +298,35 @@ class _Run:
         request, options = self.request, self.request.train_options
         model = load(request.model, device=choose_device(request.device), weights=request.weights)
         extractor = Extractor(model, precision=options.precision, fold=not options.finetune)
-        if started is not None and started.fingerprint != extractor.origin.fingerprint:
-            raise BadInputError(f"'{request.start}' reads other features than these. Use --model {started.model}.")
-        if started is not None and started.network:
-            extractor.tune(started.network)
+        self._check_start(extractor.origin.fingerprint, tuned=False)
+        if self._started is not None and self._started.network:
+            extractor.tune(self._started.network)
         return extractor
 
-    def _features(self, pictures: Sequence[CaptionedPicture], started: Checkpoint | None) -> Source:
+    @cached_property
+    def _halfway(self) -> Halfway:
+        from cvtool.caption.halfway import Halfway
+
+        return Halfway(self._extractor, self.request.train_options.finetune_from)
+
+    def _check_start(self, fingerprint: str, *, tuned: bool) -> None:
+        """Whether the checkpoint to start with reads such features; `tuned`: those of its network as it was tuned."""
+        started = self._started
+        if started is not None and fingerprint != (started.features_fingerprint if tuned else started.fingerprint):
+            raise BadInputError(f"'{self.request.start}' reads other features than these. Use --model {started.model}.")
+
+    def _features(self, pictures: Sequence[CaptionedPicture]) -> Source:
         """The features of these pictures; those that the file lacks are computed.
 
         In fine-tuning they are computed anew whenever they are read.
         """
-        from cvtool.caption.preparation import source_of_course, source_of_file
+        from cvtool.caption.preparation import source_of_file
 
         request = self.request
-        if self.data.features is not None:
-            if request.model_options.attention:
-                raise UsageError("The course's features have no places to look at. Use --no-attention.")
-            return source_of_course(self.data.features)
+        if self._course is not None:
+            return self._course
+        started, extractor = self._started, self._extractor
         path = request.features or self.run.path / FEATURES
-        extractor = self._extractor(started)
         if request.train_options.finetune:
             return self._seen(pictures, extractor, None if started is None else started.pca)
         file = complete_features(
@@ -295,21 +341,21 @@ class _Run:
             announced=True,
         )
         self.pca = file.pca if started is None else started.pca
+        del self._extractor  # it has seen all, and training needs the room
         return source_of_file(file, self.pca, attention=request.model_options.attention)
 
     def _seen(self, pictures: Sequence[CaptionedPicture], extractor: Extractor, pca: Pca | None) -> Source:
         """What the network, which is to change, sees in these pictures."""
         from cvtool.caption.finetuning import Sight
-        from cvtool.caption.halfway import Halfway, HalfwaySight
+        from cvtool.caption.halfway import HalfwaySight
         from cvtool.caption.pictures import framed_pictures, halfway_maps
         from cvtool.caption.preparation import Source
 
         attention, first = self.request.model_options.attention, self.request.train_options.finetune_from
         with self.console.progress() as progress:
             if first:
-                halfway = Halfway(extractor, first)
-                framed = halfway_maps(pictures, halfway, self.run.path, progress)
-                self.sight = HalfwaySight(framed, halfway, attention=attention, pca=pca)
+                framed = halfway_maps(pictures, self._halfway, self.run.path, progress)
+                self.sight = HalfwaySight(framed, self._halfway, attention=attention, pca=pca)
             else:
                 framed = framed_pictures(pictures, extractor, self.run.path, progress)
                 self.sight = Sight(framed, extractor, attention=attention, pca=pca)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +13,19 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.fool_targets import Ranking
-from cvtool.cli.fool_worker import Fooling, Request
+from cvtool.cli.fool_worker import Fooling, Request, beside
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
-from cvtool.cli.outputs import ResultNames, Skipping, check_writable, class_part, plan_outputs
+from cvtool.cli.outputs import (
+    Destination,
+    ResultNames,
+    Skipping,
+    check_all,
+    check_besides,
+    class_part,
+    files_of,
+    plan_outputs,
+)
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
@@ -279,18 +290,27 @@ def fool(
         json=json,
         collected=files_from is not None or any(given.collected for given in inputs),
     )
-    if table is not None:
-        if table.suffix.lower() not in (".csv", ".json"):
-            raise UsageError(f"--table '{table}' must end in .csv or .json.")
-        check_writable(table, read, "--table")
+    if table is not None and table.suffix.lower() not in (".csv", ".json"):
+        raise UsageError(f"--table '{table}' must end in .csv or .json.")
     if plot is not None:
         _check_drawing(plot)
-        check_writable(plot, read, "--plot")
-    page = plan_report(context, console, report, results=len(destinations), inputs=read, destinations=destinations)
     if (patch_robust or sticker) and Method.patch.value not in methods:
         raise UsageError("--patch-robust and --sticker are about --method patch. Give that, or leave them out.")
-    if (view is not View.image or explain or sticker) and destinations[0].path is None:
+    drawn = {view.value: view is not View.image, "explain": explain, "sticker": sticker}
+    names = [name for name, wanted in drawn.items() if wanted]
+    if names and destinations[0].path is None:
         raise UsageError("--view, --explain and --sticker write a second picture, which '-' has no place for.")
+
+    def second() -> Iterator[Destination]:
+        return (beside(each, name) for name in names for each in destinations)
+
+    check_all((str(each.path) for each in second()), read)
+    others = {"--table": table, "--plot": plot, "--report": report}
+    taken = files_of(chain(destinations, second())) if any(others.values()) else set()
+    for option, path in others.items():
+        if path is not None:
+            check_besides(path, read, option, taken)
+    page = plan_report(context, console, report, results=len(destinations), inputs=read)
     sharing.divide(len(inputs), batch)
     work = Fooling(
         context=context,

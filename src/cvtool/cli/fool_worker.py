@@ -59,6 +59,14 @@ class Request:
     sticker: bool
 
 
+def beside(destination: Destination, name: str) -> Destination:
+    """Where the second picture of that name goes."""
+    assert destination.path is not None
+    # A sticker is for use elsewhere, and is told to work as it is: to the last bit.
+    format, suffix = (Format.png, ".png") if name == "sticker" else (destination.format, destination.path.suffix)
+    return Destination(destination.path.with_name(f"{destination.path.stem}-{name}{suffix}"), format)
+
+
 @dataclass(frozen=True, eq=False)
 class Fooling:
     """Changes one picture after the other, computing as many together as the batch allows."""
@@ -301,7 +309,7 @@ class Fooling:
         arrow = f"{given.name} -> {destination.name}"
         self.console.say(f"{arrow} ({sentence(result)})")
         for name in drawn:
-            self.console.say(f"  {self._beside(destination, name).name}")
+            self.console.say(f"  {beside(destination, name).name}")
         for name, first in transfer.items():
             self.console.say(f"  {name} sees {first.name} {first.probability:.1%}")
         return result.success
@@ -337,18 +345,11 @@ class Fooling:
         if self.request.sticker and result.sticker is not None:
             drawn["sticker"] = result.sticker.pixels
         for name, pixels in drawn.items():
-            beside = self._beside(destination, name)
+            place = beside(destination, name)
             option = {name: True} if name in EXTRAS else {"view": name}
             note = self._notes.of_result(inputs, result, destination.format, option)
-            beside.write(encode_picture(pixels, beside.format.value, note=note), self.console)
+            place.write(encode_picture(pixels, place.format.value, note=note), self.console)
         return drawn
-
-    def _beside(self, destination: Destination, name: str) -> Destination:
-        """Where the second picture of that name goes."""
-        assert destination.path is not None
-        # A sticker is for use elsewhere, and is told to work as it is: to the last bit.
-        format, suffix = (Format.png, ".png") if name == "sticker" else (destination.format, destination.path.suffix)
-        return Destination(destination.path.with_name(f"{destination.path.stem}-{name}{suffix}"), format)
 
     def _show(
         self,

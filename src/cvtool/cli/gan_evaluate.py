@@ -21,7 +21,8 @@ from cvtool.cli.gan_generator import (
     note,
     open_generator,
 )
-from cvtool.cli.outputs import check_writable, make_folder, place_of
+from cvtool.cli.outputs import check_writable, make_folder
+from cvtool.cli.protected import place_of
 from cvtool.cli.repeat import command_line
 from cvtool.errors import BadInputError
 from cvtool.gan.picture_options import Color, PictureOptions

@@ -28,7 +28,7 @@ from cvtool.cli.gan_generator import (
     refuse_latent_with,
     seeds_from,
 )
-from cvtool.cli.outputs import Destination, check_writable, make_folder, plan_outputs, result_name
+from cvtool.cli.outputs import Destination, check_besides, files_of, make_folder, plan_outputs, result_name
 from cvtool.cli.repeat import command_line
 from cvtool.gan.use_options import WalkOptions
 
@@ -116,13 +116,14 @@ def interpolate(
         from cvtool.animation import animation_format
 
         animation_format(animate)
-        check_writable(animate, protected, "--animate")
     strip = None
     if animate is None or output is not None:
         stem = checkpoint.stem if checkpoint is not None else "generator"
         (strip,) = plan_outputs(
             [result_name(stem, "interpolate")], output=output, format=format, inputs=protected, json=json
         )
+    if animate is not None:
+        check_besides(animate, protected, "--animate", files_of([strip]))
     opened = open_generator(checkpoint)
     route = _route(opened, given, seed, label, truncation, latent)
     work = Walking(context, console, opened, route, animate, strip, fps, scale, device, precision.value)

@@ -15,7 +15,7 @@ from cvtool.cli.console import Console
 from cvtool.cli.gan_generator import CheckpointOption, Opened, as_cell, fitting_scale, note, open_generator
 from cvtool.cli.inputs import Input, expand, paths_of, read_input, refuse_second_stdin
 from cvtool.cli.interrupts import stop_on_interrupt
-from cvtool.cli.outputs import Destination, check_writable, make_folder, plan_outputs, result_name
+from cvtool.cli.outputs import Destination, check_besides, files_of, make_folder, plan_outputs, result_name
 from cvtool.cli.repeat import command_line
 from cvtool.errors import Interrupted
 from cvtool.gan.labels import label_numbers
@@ -91,7 +91,7 @@ def invert(
         output=output, format=format, inputs=protected, json=json, collected=any(each.collected for each in inputs),
     )  # fmt: skip
     if latent is not None:
-        check_writable(latent, protected, "--latent")
+        check_besides(latent, protected, "--latent", files_of(destinations))
     options = InvertOptions(starts=starts, survivors=min(starts, DEFAULTS.survivors), steps=steps, features=features,
                             seed=seed)  # fmt: skip
     opened = open_generator(checkpoint)

@@ -10,7 +10,7 @@ import typer
 from cvtool.cli import gan_data as data_options
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
-from cvtool.cli.outputs import place_of, refuse_input
+from cvtool.cli.protected import place_of, refuse_input, refuse_inside
 from cvtool.errors import UsageError
 from cvtool.gan.options import CHECKS, Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions
 from cvtool.gan.picture_options import PictureOptions
@@ -166,6 +166,8 @@ def train(
         raise UsageError("The game's second derivatives overflow in fp16. Use --precision bf16 or fp32.")
     _refuse_without_effect(context, GAME if vae else ("kl",), f"with{'' if vae else 'out'} --vae")
     refuse_input(output, (place_of(data),), "--output")
+    if overwrite:
+        refuse_inside(output, (place_of(data),))
     console = Console(json=json, quiet=quiet, verbose=verbose)
     from cvtool.cli.gan_trainer import Request, carry_out
 

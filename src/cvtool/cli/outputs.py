@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, overload
 from cvtool.cli.console import Console, is_terminal
 from cvtool.cli.inputs import Input
 from cvtool.cli.options import Format
+from cvtool.cli.protected import would_be_lost
 from cvtool.errors import CvtoolError, UsageError
 
 if TYPE_CHECKING:
@@ -221,13 +223,13 @@ def plan_outputs(
         destinations = [_file(Path(output), len(names), format)]
     else:
         found = _InFolder(Path(output or "."), names, format or Format.png, _numbers(names))
-        _check_all(found.files(), inputs)
+        check_all(found.files(), inputs)
         return found
-    _check_all((str(each.path) for each in destinations if each.path is not None), inputs)
+    check_all((str(each.path) for each in destinations if each.path is not None), inputs)
     return destinations
 
 
-def _check_all(paths: Iterable[str], inputs: Iterable[Path]) -> None:
+def check_all(paths: Iterable[str], inputs: Iterable[Path]) -> None:
     """As `check_writable` for all of `paths`, with one look at every file instead of one for every pair."""
     read: NDArray[np.int64] | None = None
     checked: set[str] = set()
@@ -295,24 +297,32 @@ def check_besides(path: Path, inputs: Iterable[Path], option: str, taken: set[Pa
     taken.add(path.absolute())
 
 
+def files_of(destinations: Iterable[Destination | None]) -> set[Path]:
+    """The files of results, absolute, for `check_besides`."""
+    return {each.path.absolute() for each in destinations if each is not None and each.path is not None}
+
+
 def _problem(path: Path, inputs: Iterable[Path]) -> str:
     """What speaks against writing to `path`; "" if nothing does."""
+    there: os.stat_result | None = None
     try:
-        path.stat()
+        there = path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        there = False
+        pass
     except OSError as error:  # e.g. the name is too long
         return f"cannot be written: {error.strerror}"
     else:
-        there = True
-        if any(_same_file(path, other) or _is_inside(path, other) for other in inputs):
+        if would_be_lost(path, inputs):
             return "is an input and would be overwritten"
     if path.is_dir():
         return "is a folder, a file is needed"
     folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not folder.is_dir():
         return f"cannot be written: '{folder}' is not a folder"
-    return "" if os.access(path if there else folder, os.W_OK) else "cannot be written: no permission"
+    needed = [folder] if there is None else [path]
+    if there is not None and stat.S_ISREG(there.st_mode):  # written beside it and renamed
+        needed.append(Path(os.path.realpath(path)).parent if path.is_symlink() else folder)
+    return "" if all(os.access(each, os.W_OK) for each in needed) else "cannot be written: no permission"
 
 
 def _stdout(results: int, format: Format | None, json: bool) -> Destination:
@@ -320,6 +330,8 @@ def _stdout(results: int, format: Format | None, json: bool) -> Destination:
         raise UsageError("--json and '--output -' would both write to stdout. Give --output a file.")
     if results != 1:
         raise UsageError(f"'--output -' takes one picture, but there are {results} results. Give --output a folder.")
+    if sys.stdout is None:
+        raise UsageError("'--output -' writes a picture to stdout, but stdout is closed. Redirect or pipe it.")
     if is_terminal(sys.stdout):
         raise UsageError("'--output -' would write a picture to the terminal. Redirect or pipe stdout.")
     return Destination(None, format or Format.png)
@@ -366,33 +378,3 @@ def _numbers(names: Sequence[str]) -> Sequence[int]:
         taken.add(found)
         numbers.append(number)
     return numbers
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    """Whether `path` may be a part of a data set; pages and JSON lines in its folder were written by us."""
-    read = path.suffix.lower() not in (".html", ".jsonl")
-    return read and folder.is_dir() and path.resolve().is_relative_to(folder.resolve())
-
-
-def refuse_input(path: Path, inputs: Iterable[Path | None], option: str) -> None:
-    """For an output that may be there already, such as a run's directory.
-
-    Raises:
-        UsageError: `path` is one of the inputs.
-    """
-    if any(_same_file(path, other) for other in inputs if other is not None):
-        raise UsageError(f"'{path}' is an input, too. Choose another {option}.")
-
-
-def place_of(spec: str) -> Path:
-    """The file or folder that the SPEC of a data set names: ``KIND:PATH``, ``KIND:PATH#PART`` or a path."""
-    path = Path(spec) if os.path.exists(spec) else Path(spec.partition(":")[2] or spec)
-    file, hash_sign, _ = str(path).rpartition("#")
-    return Path(file) if hash_sign and not path.exists() else path
-
-
-def _same_file(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:  # one of them does not exist
-        return False

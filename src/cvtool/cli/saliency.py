@@ -12,7 +12,7 @@ from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, refuse_second_stdin
-from cvtool.cli.outputs import ResultNames, Skipping, check_writable, plan_outputs
+from cvtool.cli.outputs import ResultNames, Skipping, check_besides, files_of, plan_outputs
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.saliency_explainer import MOST_TOGETHER, Explaining, Request
@@ -226,11 +226,12 @@ def saliency(
     for option, value in (("--table", table), ("--boxes", boxes)):
         if value is not None and not evaluate:
             raise UsageError(f"{option} is for what --evaluate measures. Give both.")
+    taken = files_of(destinations) if raw or table else set()
     for option, path, suffixes in (("--raw", raw, Raw.SUFFIXES), ("--table", table, (".csv", ".json"))):
         if path is not None:
             if path.suffix.lower() not in suffixes:
                 raise UsageError(f"{option} '{path}' must end in {' or '.join(suffixes)}.")
-            check_writable(path, read, option)
+            check_besides(path, read, option, taken)
     if raw is not None and raw.suffix.lower() == ".npy" and several:
         raise UsageError(f"--raw '{raw}' holds one map, but there are several. Give a name that ends in .h5.")
     if raw is not None and any(name in (ALL, AUTO) for name in methods):

@@ -13,6 +13,7 @@ import typer
 from cvtool import __version__
 from cvtool.cli.console import Console, list_problems
 from cvtool.cli.interrupts import stop_on_interrupt
+from cvtool.cli.protected import refuse_inside
 from cvtool.cli.repeat import command_line
 from cvtool.cli.run_sheets import Sheets, write_report
 from cvtool.cli.runs import check_same, plain, restore
@@ -68,6 +69,8 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
         RunDirectory.create(request.run)
     contents = _shelf(request.content, request.training, FEWEST_CONTENTS, console)
     styles = _shelf(request.styles, request.training, FEWEST_STYLES, console)
+    if overwrite:  # a folder is searched to its bottom, and the run may lie there
+        refuse_inside(request.run, (path for each in (contents, styles) for path in (*each.train, *each.held_out)))
     data = f"{contents.fingerprint} {styles.fingerprint}"
     config = {"version": __version__, "data": data, **request.record()}
     if request.start is not None:

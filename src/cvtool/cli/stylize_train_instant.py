@@ -9,6 +9,7 @@ import typer
 
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
+from cvtool.cli.protected import place_of, refuse_input, refuse_inside
 from cvtool.errors import UsageError
 from cvtool.stylize.instant.options import CHECKS, EMBEDDINGS, WIDTHS, InstantTrainOptions, PainterOptions
 
@@ -105,6 +106,10 @@ def train_instant(
         raise UsageError("--budget and --steps both say when to end. Give one of them.")
     if precision is shared.Precision.fp16:
         raise UsageError("Training overflows in fp16. Use --precision bf16 or fp32.")
+    read = (*map(place_of, (*content, *styles)), start)
+    refuse_input(output, read, "--output")
+    if overwrite:
+        refuse_inside(output, read)
     console = Console(json=json, quiet=quiet, verbose=verbose)
     from cvtool.cli.stylize_instant_trainer import Request, carry_out
 
