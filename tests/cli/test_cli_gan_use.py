@@ -283,11 +283,8 @@ def test_export(cvtool, here: Path, grey: Path) -> None:
     assert torch.jit.load("g.pt")(torch.zeros(2, 8), torch.tensor([0, 1])).shape == (2, 1, 16, 16)
 
 
-
 @pytest.mark.filterwarnings("ignore:`torch.jit.load` is deprecated")
-def test_the_line_in_an_export_makes_it_again(
-    cvtool, here: Path, grey: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_line_in_an_export_makes_it_again(cvtool, here: Path, grey: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(path: str) -> tuple[torch.Tensor, str]:
         """A picture that it makes, and the line in it."""
         facts = {"cvtool": ""}
