@@ -105,7 +105,7 @@ def page(
             ``trouble`` (a text) is shown above all.
         best: the one of them whose checkpoint is kept as the best.
         frames: pictures in order, see `frame` and `thinned`.
-        config: the run's settings, name → value; mappings within become ``outer.inner``.
+        config: the run's settings, name → value; mappings within become ``outer.inner``; the command is shown apart.
         command: the shell command that repeats the run.
         title: heading and name of the page.
         package, template: of a page that adds something of its own, in the block ``own``.
@@ -125,7 +125,7 @@ def page(
         charts=_charts(kind, records),
         columns=(columns := _columns(kind, records)),
         rows=[[number(value(each, key)) for key, _ in columns] for each in records],
-        settings=[(name, worded(found)) for name, found in rows(config)],
+        settings=[(name, worded(found)) for name, found in rows(config) if name != "command_line"],
         command=command,
         **own,
     )

@@ -96,7 +96,7 @@ def data(here: Path) -> Path:
 def objects(outcome) -> list[dict]:
     assert outcome.code == 0, outcome.err
     found = [json.loads(line) for line in outcome.out.splitlines()]
-    assert all(found[0].keys() >= COMMON for each in found)
+    assert all(each.keys() >= COMMON for each in found)
     return found
 
 
@@ -133,17 +133,24 @@ def test_train_with_json(cvtool, data: Path, here: Path) -> None:
     assert all(each["command"] == "caption train" and each.keys() >= METRICS | COMMON for each in epochs)
     assert all({"step", "loss", "perplexity", "seconds", "phase"} <= each.keys() for each in epochs)
     assert last["checkpoint"] == "run/best.safetensors"
+    asked = {"input": "folder:set", "model": "efficientnet-lite0", "device": "cpu", "seed": 0}
+    assert all(each.items() >= asked.items() for each in (*epochs, last))
+    assert epochs[0]["seconds"] <= epochs[1]["seconds"] == last["seconds"]
+    assert last["output"] == "run/best.safetensors"
     files = {"best.safetensors", "last.safetensors", "config.json", "metrics.jsonl", "state.pt", "features.h5",
              "samples", "report.html"}  # fmt: skip
     assert {path.name for path in Path("run").iterdir()} - {"tensorboard"} == files  # that is there if it is installed
     assert sorted(path.name for path in Path("run/samples").iterdir()) == ["epoch-001.png", "epoch-002.png"]
-    assert read_provenance("run/samples/epoch-002.png").command == "caption train"
+    made = read_provenance("run/samples/epoch-002.png")
+    assert made.command == "caption train"
+    assert f"--data folder:{here / 'set'} " in made.command_line
     assert not any("captions" in each for each in epochs)
     config = json.loads(Path("run/config.json").read_text())
     assert config["train_options"]["epochs"] == 2
     assert config["spec"] == "folder:set"
     assert config["environment"]["torch"] == metadata.version("torch")
-    assert "--hidden 32" in config["command_line"]
+    assert config["command_line"] == made.command_line
+    assert "--hidden 32" in made.command_line
     kept = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
     assert [each["loss"] for each in kept] == [each["loss"] for each in epochs]
     checkpoint = read_checkpoint(Path("run/best.safetensors"))
@@ -345,6 +352,7 @@ def test_training_says_what_it_does_and_where_the_result_is(cvtool, data: Path, 
     again = cvtool(*words, "--overwrite", "--features", "f.h5")
     assert again.code == 0
     assert "looking at" not in again.err
+    assert f"--features {here / 'f.h5'} " in json.loads(Path("my run/config.json").read_text())["command_line"]
 
 
 @pytest.mark.parametrize("step", [2, 20, 33])
@@ -451,6 +459,31 @@ def test_a_broken_picture(cvtool, data: Path, here: Path) -> None:
     assert objects(cvtool(*judged, "--skip-bad", "--json"))[0]["images"] == 3
 
 
+def test_what_a_file_of_features_lacks_is_looked_at_first(cvtool, data: Path, here: Path) -> None:
+    """All of it, before anything is made or emptied; what it has was readable then."""
+    compute = ("caption", "features", "--data", "folder:set", "-o", "part.h5", "-q")
+    assert cvtool(*compute).code == 0
+    before = Path("part.h5").read_bytes()
+    for name in ("train/7", "train/8"):
+        (data / f"{name}.png").write_bytes(b"no picture")
+        (data / f"{name}.txt").write_text("a red picture .\n")
+    (data / "train/0.png").write_bytes(b"no picture any more")
+    train = ("caption", "train", "--data", "folder:set", "-o", "run", *SHORT, "-q")
+    for words in ((*train, "--features", "part.h5"), compute):
+        done = cvtool(*words)
+        assert done.code == 3
+        *listed, last = done.err.splitlines()
+        assert [line.split("'")[1] for line in listed] == ["train/7.png", "train/8.png"]
+        assert "has 2 problems" in last
+    assert not Path("run").exists()
+    assert Path("part.h5").read_bytes() == before
+    Path("run").mkdir()
+    shutil.copy("part.h5", "run/features.h5")  # of a run before, which would go
+    done = cvtool(*train, "--overwrite")
+    assert (done.code, "has 3 problems" in done.err) == (3, True)
+    assert Path("run/features.h5").read_bytes() == before
+
+
 def test_sets_that_cannot_be_used(cvtool, data: Path, here: Path) -> None:
     words = ("caption", "train", "-o", "run", *SHORT, "-q", "--data")
     says(cvtool(*words, "folder:absent"), 3, "no folder 'absent'")
@@ -542,6 +575,8 @@ def test_features(cvtool, data: Path, shelf: Path, here: Path) -> None:
     words = ("caption", "features", "--data", "folder:set", "-o", "new/f.h5", "--json")
     (found,) = objects(cvtool(*words, "--no-flip", "--pca", 3))
     assert (found["images"], found["channels"], found["places"], found["output"]) == (7, 1280, [7, 7], "new/f.h5")
+    assert (found["input"], found["model"], found["device"]) == ("folder:set", "efficientnet-lite0", "cpu")
+    assert found["seconds"] > 0
     file = read_features(Path("new/f.h5"))
     assert not file.can_flip
     assert file.pca.components.shape == (3, 1280)
@@ -590,6 +625,8 @@ def test_describe(cvtool, shelf: Path, here: Path) -> None:
     assert [Path(each["input"]).stem for each in found] == ["blue", "red"]
     for each in found:
         assert each.keys() >= COMMON | {"caption", "log_probability", "tokens", "candidates"}
+        assert (each["output"], each["model"], each["device"]) == ("said.jsonl", "efficientnet-lite0", "cpu")
+        assert (each["seed"], each["seconds"] > 0) == (0, True)
         assert Path(each["input"]).stem in each["caption"].split()
         assert len(each["candidates"]) == 3
         assert each["candidates"][0] == {"caption": each["caption"], "log_probability": each["log_probability"]}

@@ -106,7 +106,9 @@ def test_ctrl_c_leaves_what_is_finished_with_a_page(cvtool, painter, painting_on
             signal.raise_signal(signal.SIGINT)
 
     painter.during = in_the_second
-    assert cvtool("demo", "-o", "tour").code == 130
+    done = cvtool("demo", "-o", "tour", "--json")
+    assert done.code == 130
+    assert [Path(json.loads(line)["output"]).name for line in done.out.splitlines()] == ["1.png", "2.png"]
     page = Page.read(here / "tour" / "index.html")
     assert {"Painting 1", "Painting 2"} <= set(page.texts)
     assert "Painting 3" not in page.texts
@@ -120,9 +122,21 @@ def test_a_stop_that_fails_is_listed_and_the_others_are_made(cvtool, painter, pa
     monkeypatch.setattr(demo, "TOUR", (first, broken, third))
     done = cvtool("demo", "-o", "tour", "--json")
     assert done.code == 3
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert [each["command"] for each in told] == ["stylize", "demo", "stylize"]
+    assert ["error" in each for each in told] == [False, True, False]
     page = Page.read(here / "tour" / "index.html")
     assert any(text.startswith("Painting 2: ") and "missing.png" in text for text in page.texts)
     assert len(page.of("section")) == 2
+
+
+def test_a_stop_that_misses_its_goal_tells_what_it_came_to(cvtool, quick, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = replace(demo.TOUR[2], words="fool asset:cat --target espresso --method fgsm --eps 1/255")
+    monkeypatch.setattr(demo, "TOUR", (stop,))
+    done = cvtool("demo", "-o", "tour", "--json")
+    assert done.code == 5, done.err
+    (told,) = (json.loads(line) for line in done.out.splitlines())
+    assert (told["command"], told["success"], told["output"]) == ("fool", False, "tour/fool.png")
 
 
 def test_its_results_can_be_repeated(cvtool, painter, painting_only, here: Path) -> None:

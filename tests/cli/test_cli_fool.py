@@ -295,6 +295,26 @@ def test_provenance_makes_the_same_again(cvtool, photo: Path, here: Path) -> Non
     assert (here / "x.png").read_bytes() == (here / "again.png").read_bytes()
 
 
+def test_one_change_for_all_is_made_again_of_all(
+    cvtool, photos: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture alone would get another change, and so would all in other batches."""
+    words = ("--untargeted", "--method", "universal", "--eps", "8/255", "--steps", 2, "--batch", 1, "-o", "out", "-q")
+    assert cvtool("fool", "photos", *words, "--view", "difference").code == 3  # one file is broken
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    for name, other in ("ab", "ba"):
+        file = here / f"out/{name}-fool-untargeted.png"
+        made = read_provenance(file)
+        assert [Path(each["path"]).stem for each in made.inputs] == [name, other]
+        assert [each["sha256"] for each in made.inputs] == [sha256_of(each["path"]) for each in made.inputs]
+        assert shlex.split(made.command_line)[-2:] == [str(photos / "a.png"), str(photos / "b.png")]
+        assert cvtool(*shlex.split(made.command_line)[1:]).code in (0, 5)
+        assert Path(file.name).read_bytes() == file.read_bytes()
+        beside = read_provenance(file.with_stem(f"{file.stem}-difference"))
+        assert beside.inputs == made.inputs
+
+
 def test_stdout(photo: Path) -> None:
     words = ("fool", "-", "--untargeted", "--method", "fgsm", "--confidence", "0.01", "-o", "-")
     with photo.open("rb") as picture:

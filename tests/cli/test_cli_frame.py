@@ -120,6 +120,14 @@ def test_wrong_usage_is_one_line_with_a_hint(cvtool, words: list[str], hint: str
     assert hint in done.err
 
 
+@pytest.mark.parametrize("group", [[], ["caption"], ["gan"]], ids=lambda words: "-".join(words) or "cvtool")
+def test_a_group_alone_shows_its_help(cvtool, group: list[str]) -> None:
+    done = cvtool(*group)
+    assert (done.code, done.err) == (0, "")
+    assert " ".join(["Usage: cvtool", *group, "[OPTIONS]"]) in done.out
+    assert done.out == cvtool(*group, "--help").out
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

@@ -218,6 +218,11 @@ def test_ctrl_c(cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch
     assert done.code == 130
     assert done.err.splitlines()[-1] == "cvtool: interrupted: Stopped; 'run' goes on with --resume."
     assert len(calls) == 2
+    told = cvtool("info", "run")  # though it has no checkpoint yet
+    assert told.code == 0, told.err
+    made = read_provenance(shelf / "run/best.safetensors")
+    assert told.out.splitlines()[-1].split(maxsplit=1) == ["again", made.command_line]
+    assert told.out.splitlines()[0].split(maxsplit=1) == ["command", made.command]
     assert cvtool(*training(shelf, "run", "--resume", "-q")).code == 0
     assert_same_run(Path("run"), shelf / "run")
 

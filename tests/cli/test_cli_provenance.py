@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import mean_color, piped, save
@@ -97,6 +100,43 @@ def test_info_from_stdin(cvtool, painter, monkeypatch: pytest.MonkeyPatch) -> No
     plain = cvtool("info", "-")
     assert plain.code == 3
     assert "'stdin' carries no provenance" in plain.err
+
+
+@pytest.mark.parametrize("name", ["locked/b.png", "b" * 300 + ".png", "b" * 5000 + "/b.png"], ids=len)
+def test_a_file_out_of_reach_does_not_stop_the_others(
+    cvtool, painter, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Not even asking what it is. (As it is for all but the superuser, who may look everywhere.)"""
+    plain = os.stat
+
+    def locked(path: Any, *arguments: Any, **named: Any) -> os.stat_result:
+        if str(path).startswith("locked/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return plain(path, *arguments, **named)
+
+    cvtool("stylize", "cat.png", "wave.png", "-o", "x.png")
+    monkeypatch.setattr(os, "stat", locked)
+    done = cvtool("info", "x.png", name, "x.png", "--json")
+    assert done.code == 3
+    assert ["error" in json.loads(line) for line in done.out.splitlines()] == [False, True, False]
+    assert ("permission denied" if name.startswith("locked") else "the name is too long") in done.err
+    assert cvtool("info", name).err.count("\n") == 1
+
+
+def test_info_about_a_run_without_a_checkpoint(cvtool, here: Path) -> None:
+    line = "cvtool caption train --data folder:/set --rate 0.5 -o RUN_DIR"
+    config = {"version": "0.1.0", "train_options": {"rate": 0.5}, "environment": {"torch": "2.9"}}
+    (here / "run").mkdir()
+    (here / "run/config.json").write_text(json.dumps({**config, "command_line": line}))
+    done = cvtool("info", "run")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[0].split() == ["command", "caption", "train"]
+    assert done.out.splitlines()[-1].split(maxsplit=1) == ["again", line]
+    assert "0.5" in done.out
+    for broken in ("{", "[]", "{}", json.dumps(config), '{"command_line": 3}', "[" * 100000):
+        (here / "run/config.json").write_text(broken)
+        done = cvtool("info", "run")
+        assert (done.code, done.out, done.err.count("\n")) == (3, "", 1), broken[:20]
 
 
 @pytest.mark.parametrize("file", ["cat.png", "gone.png", "text.txt"])

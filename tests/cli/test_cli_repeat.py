@@ -67,6 +67,8 @@ def test_values_can_be_replaced_added_and_dropped() -> None:
     )
     assert line == "tool draw --size 9 --name n a"
     assert repeated(["draw", "a", "--size", "3"], ["a"], dropped=frozenset({"size"})) == "tool draw a"
+    words = ["draw", "a", "--output", "deep/o.png", "--json"]
+    assert repeated(words, ["a"], replaced={"output": "o.png"}) == "tool draw --output o.png a"
 
 
 def test_files_are_absolute_whether_they_are_replaced_or_not(here: Path) -> None:

@@ -275,6 +275,22 @@ def test_one_scale_for_all(cvtool, photos: Path, here: Path) -> None:
     assert abs(shared[0] - shared[1]) > abs(own[0] - own[1])
 
 
+def test_a_picture_on_one_scale_is_made_again_with_the_others(
+    cvtool, photos: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--view", "heatmap", "--method", "gradient-x-input", "--target", "tabby", "--same-scale", "-o", "out")
+    assert cvtool("saliency", "photos", *words).code == 3  # one file is broken
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    for name in "bd":
+        file = here / f"out/{name}-saliency-gradient-x-input.png"
+        made = read_provenance(file)
+        assert [Path(each["path"]).stem for each in made.inputs] == [name, *"abd".replace(name, "")]
+        assert shlex.split(made.command_line)[-3:] == [str(photos / f"{each}.png") for each in "abd"]
+        assert cvtool(*shlex.split(made.command_line)[1:]).code == 0
+        assert Path(file.name).read_bytes() == file.read_bytes()
+
+
 def test_fooled_pictures_are_seen_as_they_were_judged(cvtool, photo: Path, here: Path) -> None:
     """The cat's picture is wide: its central part is not all of it."""
     made = cvtool("fool", "tabby.png", "--target", "espresso", "-o", "fooled.png")
@@ -294,6 +310,9 @@ def test_fooled_pictures_are_seen_as_they_were_judged(cvtool, photo: Path, here:
     assert central["target"]["name"] == "espresso"
     assert "--resize crop" in read_provenance(fooled["output"]).command_line
     assert "--resize" not in read_provenance(plain["output"]).command_line
+    assert cvtool("saliency", "both", "--same-scale", "-o", "one").code == 0
+    for name in ("fooled", "tabby"):  # it would hold for all of them
+        assert "--resize" not in read_provenance(f"one/{name}-saliency-gradient.png").command_line
 
     done = cvtool("saliency", "fooled.png", "--json", "--resize", "fit")
     assert abs(lines(done)[0]["predictions"][0]["probability"] - central["target"]["probability"]) > 1e-3

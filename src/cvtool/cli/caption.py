@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import typer
 
-from cvtool.cli.commands import Group
+from cvtool.cli.commands import Group, show_help
 
 
 class _Commands(Group):
@@ -20,5 +20,9 @@ class _Commands(Group):
 
 
 app = typer.Typer(
-    cls=_Commands, no_args_is_help=True, rich_markup_mode=None, help="Say in words what pictures show; train your own."
+    cls=_Commands,
+    callback=show_help,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    help="Say in words what pictures show; train your own.",
 )

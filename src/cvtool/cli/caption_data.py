@@ -47,6 +47,7 @@ def checked(
     *,
     skip_bad: bool,
     decode: bool,
+    known: Container[str] = (),
     find: Callable[[CaptionData, Finder], list[Problem]] = lambda data, find: find(data),
 ) -> CaptionData:
     """A data set without problems.
@@ -57,6 +58,7 @@ def checked(
         console: hears what is wrong.
         skip_bad: leave out what is wrong instead of giving up.
         decode: open every picture; slow for large sets.
+        known: names of pictures that need not be opened, as their features are there.
         find: given a data set and what finds its problems, gives all: several processes may share that work.
 
     Raises:
@@ -66,7 +68,7 @@ def checked(
 
     data = read_captions(spec, split_file=split_file)
     with console.progress() as progress:
-        found = find(data, lambda part: problems(part, decode=decode, progress=progress))
+        found = find(data, lambda part: problems(part, decode=decode, known=known, progress=progress))
     if not found:
         return data
     list_problems(found, console.warn if skip_bad else console.error)
@@ -76,6 +78,17 @@ def checked(
     gone = len(data.pictures) - len(rest.pictures)
     console.warn(f"{gone} of {len(data.pictures)} pictures are left out.")
     return rest
+
+
+def known_in(path: Path | None) -> Container[str]:
+    """Names of the pictures whose features are in a file; of none if there is no such file.
+
+    Raises:
+        BadInputError: the file is broken.
+    """
+    from cvtool.caption.features import read_features
+
+    return read_features(path) if path is not None and path.exists() else ()
 
 
 def complete_features(

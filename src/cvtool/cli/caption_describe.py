@@ -176,7 +176,7 @@ def describe(
     sharing.divide(len(inputs), batch)
     work = Describing(
         context, console, options, prefix, checkpoint, weights, device, precision.value, engine, words,
-        len(inputs), batch, sharing.own(inputs), sharing.own(sheets), page,
+        len(inputs), batch, sharing.own(inputs), sharing.own(sheets), page, output=output,
     )  # fmt: skip
     try:
         with page.written(console):
@@ -220,6 +220,8 @@ class Describing:
     report: Report
     lines: list[str] = field(default_factory=list)
     skipping: Skipping = field(default_factory=Skipping)
+    output: Path | None = None
+    """Where all captions go, besides."""
 
     def prepare(self) -> None:
         """What is wrong with the captioner is told once, not for every picture.
@@ -292,12 +294,13 @@ class Describing:
             )
 
     def _report(self, given: Input, found: Description, sheet: Destination | None) -> None:
+        written = self.output if sheet is None else sheet.path
         best = found.best
         self.lines.append(json_format.dumps({"image": given.name, "caption": best.caption}))
         self.console.result(
             "caption describe",
             input=given.name,
-            output=None if sheet is None or sheet.path is None else str(sheet.path),
+            output=None if written is None else str(written),
             model=self.describer.checkpoint.model,
             device=str(self.describer.device),
             seed=self.options.seed,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cvtool.cli import options as shared
-from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked
+from cvtool.cli.caption_data import DataOption, SkipBad, SplitFile, checked, known_in
 from cvtool.cli.caption_features_makers import Wanted, features_maker
 from cvtool.cli.console import Console
 from cvtool.cli.protected import place_of, refuse_input
@@ -64,11 +64,11 @@ def features(
     console = Console(json=json, quiet=quiet, verbose=verbose)
     started = time.perf_counter()
     refuse_input(output, (place_of(data), split_file, checkpoint, weights), "--output")
-    decode = skip_bad or not output.exists()
     wanted = Wanted(output, console, spatial=spatial, flipped=flipped, components=components, skip_bad=skip_bad)
     with features_maker(context, wanted, device) as maker:
-        pictures = checked(data, split_file, console, skip_bad=skip_bad, decode=decode, find=maker.problems).pictures
-        file = maker.complete(pictures, lambda: _extractor(checkpoint, model, weights, device, precision.value))
+        known = known_in(None if skip_bad else output)
+        found = checked(data, split_file, console, skip_bad=skip_bad, decode=True, known=known, find=maker.problems)
+        file = maker.complete(found.pictures, lambda: _extractor(checkpoint, model, weights, device, precision.value))
     seconds = time.perf_counter() - started
     origin = file.origin
     console.result(
@@ -76,6 +76,7 @@ def features(
         input=data,
         output=str(output),
         model=origin.model,
+        device=_name_of(device),
         seconds=round(seconds, 1),
         images=len(file.names),
         channels=origin.channels,
@@ -100,3 +101,9 @@ def _extractor(checkpoint: Path | None, model: str, weights: Path | None, device
     if model not in (DEFAULT_MODEL, captioner.model):
         raise UsageError(f"'{checkpoint}' brings its own network, {captioner.model}. Leave out --model.")
     return extractor_of(captioner, device=place, weights=weights, precision=precision)
+
+
+def _name_of(device: str) -> str:
+    from cvtool.tensors import choose_device
+
+    return str(choose_device(device))

@@ -67,8 +67,8 @@ class Showing:
             CvtoolError: it cannot be written.
         """
         records = self._run.records()
-        config = {name: value for name, value in self._run.read_config().items() if name != "command_line"}
         sheets = self._sheets.shown(records, "epoch")
+        config = self._run.read_config()
         write_report(self._run.path, page(config, records, sheets, command=self._command, title=self._title))
 
 

@@ -13,13 +13,13 @@ import typer
 
 from cvtool import __version__
 from cvtool.caption.options import Engine, ModelOptions, TrainOptions
-from cvtool.cli.caption_data import checked, complete_features
+from cvtool.cli.caption_data import checked, complete_features, known_in
 from cvtool.cli.caption_page import Showing, sheets_of
 from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
-from cvtool.cli.runs import check_same, plain, restore
+from cvtool.cli.runs import absolute, check_same, plain, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
 from cvtool.provenance import environment
 from cvtool.run_files import BEST, LAST, REPORT
@@ -96,20 +96,23 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
 def _train(
     request: Request, context: typer.Context, console: Console, group: Group, *, resume: bool, overwrite: bool
 ) -> None:
+    from cvtool.caption.datasets import FORMATS
     from cvtool.caption.pictures import has_kept_rows, remove_kept_rows
     from cvtool.training import RunDirectory
 
     tuned = request.train_options.finetune
     kept = request.features or request.run / FEATURES
-    # What has features already was readable then.
-    known = has_kept_rows(request.run) if tuned else kept.exists()
+    # What has features already was readable then; those of a run that is begun again are computed anew.
+    stays = not tuned and not request.skip_bad and (resume or request.features is not None)
+    known = known_in(kept if stays else None)
     # Of a group the first process looks for all; but all must know what is left out.
-    decode = request.skip_bad or (group.is_main and not known)
-    data = checked(request.data, request.split_file, console, skip_bad=request.skip_bad, decode=decode)
+    decode = request.skip_bad or (group.is_main and not (tuned and resume and has_kept_rows(request.run)))
+    data = checked(request.data, request.split_file, console, skip_bad=request.skip_bad, decode=decode, known=known)
     if tuned and data.features is not None:
         raise UsageError(f"'{request.data}' has no pictures to train a network on. Leave out --finetune.")
     group.check_same(data.fingerprint, "data set")
-    line = command_line(context, [], dropped=frozenset({"resume", "overwrite"})) + " -o RUN_DIR"
+    replaced = {"data": absolute(request.data, FORMATS)}
+    line = command_line(context, [], replaced=replaced, dropped=frozenset({"resume", "overwrite"})) + " -o RUN_DIR"
     work = _Run(request, console, RunDirectory(request.run), data, line, group)
     if not group.is_main:
         work.go(resume)
@@ -212,7 +215,18 @@ class _Run:
             f"'{path}' has the best CIDEr-D, {trainer.position.best:.3f}; "
             f"try: cvtool caption describe PHOTO --checkpoint {shlex.quote(str(path))}"
         )
-        self.console.result("caption train", output=str(path), model=self.template.model, checkpoint=str(path))
+        self._result(trainer, trainer.position.seconds, output=str(path), checkpoint=str(path))
+
+    def _result(self, trainer: Trainer, seconds: float, **more: Any) -> None:
+        self.console.result(
+            "caption train",
+            input=self.request.data,
+            model=self.template.model,
+            device=str(trainer.device),
+            seed=self.request.train_options.seed,
+            seconds=round(seconds, 1),
+            **more,
+        )
 
     def _trainer(self, checkpoint: Checkpoint, training: Corpus, development: Corpus) -> Trainer:
         from cvtool.caption.finetuning import FineTuner
@@ -389,7 +403,7 @@ class _Run:
         self.showing.draw(epoch.epoch, captions, note)
         self.showing.write()
         more: dict[str, Any] = {key: value for key, value in record.items() if key not in ("seconds", "metrics")}
-        self.console.result("caption train", seconds=round(epoch.seconds, 1), **{**more, **metrics})
+        self._result(trainer, epoch.seconds, **{**more, **metrics})
         if not self.console.json:
             self.console.line(
                 f"epoch {epoch.epoch} ({epoch.phase}): loss {epoch.loss:.2f}, perplexity {epoch.perplexity:.2f}, "

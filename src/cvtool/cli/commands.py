@@ -11,6 +11,12 @@ import typer
 from typer.core import TyperGroup
 
 
+def show_help(context: typer.Context) -> None:
+    """What a group does where none of its commands is named; given to `typer.Typer` as ``callback``."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
 class Group(TyperGroup):
     """A group that knows where its commands are; given to `typer.Typer` as ``cls``.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json as json_format
 import shlex
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -125,20 +126,28 @@ def demo(
         console.say(f"{next(numbers)}/{len(TOUR)} {stop.heading}: {line}")
         report.chapter = Chapter(stop.heading, stop.sentence, line)
         told = io.StringIO()
-        with redirect_stdout(told):
-            # The console says above what is done: the command itself only has to report.
-            code = context.find_root().command.main(
-                [*arguments, "--json", "--quiet"], prog_name="cvtool", standalone_mode=False, obj=report
-            )
-        if console.json:
-            for record in told.getvalue().splitlines():
-                console.line(record)
+        try:
+            with redirect_stdout(told):
+                # The console says above what is done: the command itself only has to report.
+                code = context.find_root().command.main(
+                    [*arguments, "--json", "--quiet"], prog_name="cvtool", standalone_mode=False, obj=report
+                )
+        finally:  # one that missed its goal, or was stopped, has told what it came to
+            if console.json:
+                _tell_results(told.getvalue(), console)
         if code == INTERRUPTED:  # Typer has made an exit of the KeyboardInterrupt
             raise KeyboardInterrupt
 
     make_folder(output)
     with report.written(console):
         for_each(TOUR, visit, command="demo", console=console)
+
+
+def _tell_results(told: str, console: Console) -> None:
+    """Print the JSON lines of one command but what was wrong with its input, which is told of the stop."""
+    for record in told.splitlines():
+        if "error" not in json_format.loads(record):
+            console.line(record)
 
 
 def _refuse_full(folder: Path, overwrite: bool) -> None:

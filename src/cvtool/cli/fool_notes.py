@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,9 @@ import typer
 from cvtool import __version__
 from cvtool.cli.options import Format
 from cvtool.cli.repeat import command_line
+from cvtool.fool.options import FoolOptions, Method
 
 if TYPE_CHECKING:
-    from cvtool.fool.options import FoolOptions
     from cvtool.fool.results import FoolResult
 
 WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "explain", "sticker", "plot"})
@@ -29,6 +29,7 @@ class Notes:
         model_name, device: of the network.
         weights, mask: files, or None.
         options: as they were asked of every picture.
+        together: inputs of the pictures that are computed now, in their order, as in `Provenance`.
     """
 
     context: typer.Context
@@ -37,6 +38,7 @@ class Notes:
     weights: Path | None
     mask: Path | None
     options: FoolOptions
+    together: list[Mapping[str, str]] = field(default_factory=list)
 
     def of_result(
         self,
@@ -48,14 +50,16 @@ class Notes:
         """The provenance of a changed picture, or of one beside it, as text.
 
         Args:
-            inputs: the file it was made of, as in `Provenance`; none for noise.
+            inputs: the file it was made of, as in `Provenance`; none for noise. One change for several pictures was
+                made of `together`, and the others follow.
             result: of the attack.
             format: of the changed picture.
             beside: the option that shows something else of it, and its value.
         """
         beside = beside or {}
         line = self.line([each["path"] for each in inputs], result, format, beside)
-        return self._text(line, {**asdict(result.options), "target": result.target, **beside}, inputs)
+        others = [each for each in self.together if each not in inputs] if is_shared([result.options.method]) else []
+        return self._text(line, {**asdict(result.options), "target": result.target, **beside}, [*inputs, *others])
 
     def of_plot(
         self, inputs: Sequence[Mapping[str, str]], methods: Sequence[str], target: str | None, name: str
@@ -65,20 +69,20 @@ class Notes:
             self.context,
             [each["path"] for each in inputs],
             replaced={"weights": self.weights, "mask": self.mask, "plot": name},
-            dropped=WITHOUT_EFFECT - {"method", "plot"},
+            dropped=_without_effect(methods) - {"method", "plot"},
         )
         return self._text(line, {**asdict(self.options), "method": methods, "target": target, "plot": name}, inputs)
 
     def line(
         self, paths: Sequence[str], result: FoolResult, format: Format, beside: Mapping[str, Any] | None = None
     ) -> str:
-        """The command that makes it again, see `of_result`; `paths` are those of its inputs."""
-        beside = beside or {}
+        """The command that makes it again, see `of_result`; `paths` are those of its own inputs."""
+        beside, methods = beside or {}, [result.options.method]
         line = command_line(
             self.context,
-            paths,
+            [each["path"] for each in self.together] if is_shared(methods) else paths,
             replaced={"format": format, "weights": self.weights, "mask": self.mask, **beside},
-            dropped=WITHOUT_EFFECT.difference(beside),
+            dropped=_without_effect(methods).difference(beside),
         )
         words = line.split(" ", 2)
         return " ".join([*words[:2], "--method", result.options.method.value, *words[2:]])
@@ -96,3 +100,15 @@ class Notes:
             device=self.device,
             seed=self.options.seed,
         ).to_json()
+
+
+def is_shared(methods: Iterable[str]) -> bool:
+    """Whether one of these makes one change for all pictures."""
+    from cvtool.fool.attacks import ATTACKS
+
+    return any(ATTACKS[Method(name)].together for name in methods)
+
+
+def _without_effect(methods: Iterable[str]) -> frozenset[str]:
+    """Parameters that change no result of these; one change for all pictures is made batch by batch."""
+    return WITHOUT_EFFECT - {"batch"} if is_shared(methods) else WITHOUT_EFFECT

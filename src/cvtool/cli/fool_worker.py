@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cvtool.cli.console import Console
-from cvtool.cli.fool_notes import Notes
+from cvtool.cli.fool_notes import Notes, is_shared
 from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, write_plot
 from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination, Skipping
-from cvtool.cli.reading import Done, Read, Reading, read_flat
+from cvtool.cli.reading import Done, Read, Reading, entry_of, read_flat
 from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.tables import write_table
 from cvtool.cli.targets import class_index
@@ -210,6 +210,9 @@ class Fooling:
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[FoolResult]]:
         """Attack pictures together with all methods."""
         _ = self._others  # a network that is not there is told before the work
+        if not self.from_noise:
+            read = zip(numbers, pictures, strict=True)
+            self._notes.together[:] = [entry_of(self.inputs[number], picture) for number, picture in read]
         found = []
         for name in self.request.methods:
             found.append(self._attack(Method(name), [picture.pixels for picture in pictures]))
@@ -220,10 +223,7 @@ class Fooling:
     @cached_property
     def _together(self) -> int:
         """How many pictures are read before they are attacked: all for an attack that makes one change for all."""
-        from cvtool.fool.attacks import ATTACKS
-
-        every = any(ATTACKS[Method(name)].together for name in self.request.methods)
-        return len(self.inputs) if every else self.request.options.batch
+        return len(self.inputs) if is_shared(self.request.methods) else self.request.options.batch
 
     def _noise(self, _: Input) -> Read:
         import numpy as np
@@ -281,7 +281,7 @@ class Fooling:
         from cvtool.images import decode_picture, encode_picture, flatten
 
         started = time.perf_counter()
-        inputs = () if self.from_noise else ({"path": given.lasting_name, "sha256": picture.digest},)
+        inputs = () if self.from_noise else (entry_of(given, picture),)
         note = self._notes.of_result(inputs, result, destination.format)
         data = encode_picture(result.pixels, destination.format.value, note=note)
         destination.write(data, self.console)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cvtool.cli import runs
 from cvtool.cli.console import Console, list_problems
 from cvtool.gan.picture_options import LARGEST, SIZES, SMALLEST, USUAL_SIZE, Color, Conditional, Fit, PictureOptions
 
@@ -106,7 +106,4 @@ def absolute(spec: str) -> str:
     from cvtool.gan.datasets.fashion import NAME
     from cvtool.gan.datasets.specs import KINDS
 
-    kind, colon, place = spec.partition(":")
-    if colon and kind in KINDS:
-        return f"{kind}:{os.path.abspath(place)}"
-    return spec if spec == NAME else os.path.abspath(spec)
+    return spec if spec == NAME else runs.absolute(spec, KINDS)

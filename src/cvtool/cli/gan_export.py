@@ -42,7 +42,7 @@ def export(
     kind = kind_of(output)
     opened = open_generator(checkpoint)
     files = {"checkpoint": None if opened.bundled else opened.path}
-    line = command_line(context, ["-o", output.name], replaced=files)
+    line = command_line(context, [], replaced={**files, "output": output.name})
     found = exported(opened.checkpoint, kind, note(opened, "gan export", line, {"kind": kind}))
     make_folder(output.parent)
     write_atomically(output, found.data)

@@ -281,11 +281,10 @@ class Sampling:
         started = time.perf_counter()
         picture = unit(as_cell(pixels, self.scale or 1))
         wanted = self.wanted
-        only: dict[str, Any] = {"format": destination.format, "number": None, "grid": True, "scale": self.scale or 1}
-        if wanted.seeds is not None:
-            only["seeds"] = str(wanted.seeds[place])
-        if wanted.numbers is not None:
-            only["label"] = [wanted.label(place)]
+        only: dict[str, Any] = {"format": destination.format, "scale": self.scale or 1}
+        if wanted.seeds is not None:  # noise from a file makes all of its pictures again: nothing names one of them
+            only |= {"number": None, "seeds": str(wanted.seeds[place])}
+            only |= {} if wanted.numbers is None else {"label": [wanted.label(place)]}
         text = self._note({"place": place, "scale": self.scale or 1, "grid": False}, only)
         destination.write(encode_picture(picture, destination.format.value, note=text), self.console)
         self._show(picture, wanted.label(place) or f"Picture {place + 1}", text)

@@ -90,12 +90,14 @@ def _train(
         return
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
+        work = _Run(request, context, console, run, data, trainer)
         if resume:
             run.write_config({**run.read_config(), **company(group)})
         else:
             sheets_of(request.run).clear()
-            run.write_config({**config, "spec": request.data, "environment": environment(), **company(group)})
-        _Run(request, context, console, run, data, trainer).go(resume)
+            begun = {"spec": request.data, "command_line": work.line(), "environment": environment()}
+            run.write_config({**config, **begun, **company(group)})
+        work.go(resume)
 
 
 def _check_directory(path: Path, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -159,17 +161,17 @@ class _Run:
             generator = read_checkpoint(self.run.path / BEST).generator
             reference = reference_pictures(self.data, self.request.train_options)
             title = f"A generator of {self.data.name}"
-            write_page(self.run, generator, judge, reference, self._line(), title)
+            write_page(self.run, generator, judge, reference, self.line(), title)
         self.trainer.group.wait()
 
-    def _line(self) -> str:
+    def line(self) -> str:
         """The command that repeats the run: with the steps that a budget was planned to.
 
         A run that was slower than planned, and cut, is a part of that one: it goes through the same states, and on.
         """
         position = self.trainer.position
         replaced: dict[str, Any] = {"data": absolute(self.request.data)}
-        if self.request.train_options.steps is None:
+        if self.request.train_options.steps is None and position.total:
             replaced |= {"budget": None, "steps": position.total, "every": position.every}
         dropped = frozenset({"resume", "overwrite", "cache"})
         return command_line(self.context, [], replaced=replaced, dropped=dropped) + " -o RUN_DIR"
@@ -228,7 +230,7 @@ class _Run:
         return Provenance(
             command="gan train",
             version=__version__,
-            command_line=self._line(),
+            command_line=self.line(),
             options={**self.request.record(), **more},
             device=str(self.trainer.feed.device),
             seed=self.request.train_options.seed,

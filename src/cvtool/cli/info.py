@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json as json_format
+import os
+import stat
 import sys
 import tempfile
 import time
@@ -18,7 +21,7 @@ from cvtool.cli.input_lists import files_of
 from cvtool.cli.inputs import Input, refuse_second_stdin
 from cvtool.errors import BadInputError
 from cvtool.files import read_input, read_stream
-from cvtool.run_files import BEST, LAST
+from cvtool.run_files import BEST, CONFIG, LAST
 
 if TYPE_CHECKING:
     from cvtool.provenance import Provenance
@@ -73,9 +76,13 @@ def _read(given: Input) -> Provenance:
 
     if given.path is None:
         return _read_pipe(read_stream(sys.stdin.buffer, "stdin"), "stdin")
-    if given.path.is_fifo():
+    try:
+        mode = os.stat(given.path).st_mode
+    except (OSError, ValueError):  # reading it says why
+        mode = 0
+    if stat.S_ISFIFO(mode):
         return _read_pipe(read_input(given.path), given.name)
-    return read_provenance(_checkpoint_of(given.path) if given.path.is_dir() else given.path)
+    return _of_run(given.path) if stat.S_ISDIR(mode) else read_provenance(given.path)
 
 
 def _read_pipe(data: bytes, name: str) -> Provenance:
@@ -91,12 +98,31 @@ def _read_pipe(data: bytes, name: str) -> Provenance:
             raise BadInputError(str(error).replace(file.name, name)) from error
 
 
-def _checkpoint_of(run: Path) -> Path:
-    """A run directory's best checkpoint so far, which knows what the run was asked for."""
+def _of_run(run: Path) -> Provenance:
+    """What made a run directory: as its best checkpoint so far knows it, or as it was begun if there is none yet."""
+    from cvtool.provenance import Provenance, read_provenance
+
     for name in (BEST, LAST):
-        if (run / name).is_file():
-            return run / name
-    raise BadInputError(f"'{run}' is a folder without a checkpoint. Give a picture, a checkpoint or a run directory.")
+        if os.path.isfile(run / name):
+            return read_provenance(run / name)
+    config = _config(run / CONFIG) if os.path.isfile(run / CONFIG) else {}
+    if "command_line" not in config:
+        raise BadInputError(
+            f"'{run}' is a folder without a checkpoint. Give a picture, a checkpoint or a run directory."
+        )
+    record = {name: config.pop(name) for name in ("version", "command_line", "environment") if name in config}
+    words = str(record["command_line"]).partition(" -")[0].split()
+    return Provenance.from_json(
+        json_format.dumps({**record, "command": " ".join(words[1:]), "options": config}), str(run / CONFIG)
+    )
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        found = json_format.loads(read_input(path))
+    except (ValueError, RecursionError) as error:
+        raise BadInputError(f"'{path}' is broken. Start again with --overwrite.") from error
+    return found if isinstance(found, dict) else {}
 
 
 def _rows(found: Provenance) -> list[tuple[str, str]]:

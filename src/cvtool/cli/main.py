@@ -13,7 +13,7 @@ import typer
 
 from cvtool import __version__
 from cvtool.cli import processes
-from cvtool.cli.commands import Group
+from cvtool.cli.commands import Group, show_help
 from cvtool.cli.console import OutputClosed, cost_told, print_error, print_warning
 from cvtool.cli.failures import INTERRUPTED, PIPE_CLOSED, explain
 from cvtool.cli.interrupts import end_on_terminate, unheard
@@ -74,8 +74,7 @@ def cvtool(
 
     Pictures come from files, folders, globs, tars, '-' (stdin) or 'asset:NAME' (a bundled one).
     """
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    show_help(context)
 
 
 def run(arguments: Sequence[str]) -> int:

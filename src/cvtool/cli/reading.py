@@ -101,3 +101,8 @@ def read_flat(given: Input) -> Read:
 
     picture, digest = read_input(given)
     return Read(flatten(picture), digest)
+
+
+def entry_of(given: Input, picture: Read) -> dict[str, str]:
+    """A picture as one of the inputs of a `Provenance`."""
+    return {"path": given.lasting_name, "sha256": picture.digest}

@@ -31,11 +31,11 @@ def command_line(
     Args:
         context: of the running command.
         arguments: what stands instead of the positional arguments: this one result's inputs.
-        replaced: parameter → value to write instead of the one given, also where none was given; None leaves it out.
-            Files are written absolute if they are given as `Path`.
+        replaced: parameter → value to write instead of the one given, also where none was given, or where it is one of
+            those without effect; None leaves it out. Files are written absolute if they are given as `Path`.
         dropped: parameters that are left out, besides those without effect on the result.
     """
-    given = given_names(context)
+    given = given_names(context) - WITHOUT_EFFECT
     values = {
         each.name: _declared(each, context.params[each.name]) for each in context.command.params if each.name in given
     }
@@ -43,7 +43,7 @@ def command_line(
     words = context.command_path.split()
     for parameter in context.command.params:
         name = parameter.name or ""
-        if name in values and name not in dropped | WITHOUT_EFFECT and parameter.param_type_name == "option":
+        if name in values and name not in dropped and parameter.param_type_name == "option":
             words += _option(max(parameter.opts, key=len), parameter.secondary_opts, values[name])
     if any(argument.startswith("-") and argument != "-" for argument in arguments):
         words.append("--")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -60,6 +61,12 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--resume continues the same run, but these differ from it: {', '.join(changed)}. Give them as they were."
         )
+
+
+def absolute(spec: str, kinds: Container[str]) -> str:
+    """The SPEC of a data set, ``KIND:PATH`` or a path, as it means the same in any directory."""
+    kind, colon, place = spec.partition(":")
+    return f"{kind}:{os.path.abspath(place)}" if colon and kind in kinds else os.path.abspath(spec)
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

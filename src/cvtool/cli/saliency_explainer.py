@@ -15,7 +15,7 @@ from cvtool import __version__
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination, Skipping
-from cvtool.cli.reading import Done, Read, Reading, read_flat
+from cvtool.cli.reading import Done, Read, Reading, entry_of, read_flat
 from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report
 from cvtool.cli.saliency_drawing import draw, show
@@ -80,6 +80,8 @@ class Explaining:
     measured: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """Input, method, fields of an `Evaluation`."""
     _scales: dict[Method, Scale] = field(default_factory=dict)
+    _scaled: list[dict[str, str]] = field(default_factory=list)
+    """Inputs of the pictures that have one scale, as in `Provenance`."""
     _state: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
@@ -194,6 +196,9 @@ class Explaining:
 
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[Answer]]:
         """Explain pictures together with all methods; those that the network is to see in another way, apart."""
+        if self.request.same_scale:
+            read = zip(numbers, pictures, strict=True)
+            self._scaled[:] = [entry_of(self.inputs[number], picture) for number, picture in read]
         ways = [self._resize_of(self.inputs[number]) for number in numbers]
         found: dict[int, list[Answer]] = {}
         for way in dict.fromkeys(ways):
@@ -354,26 +359,27 @@ class Explaining:
         """The provenance of one picture, as text."""
         from cvtool.provenance import Provenance
 
+        own = entry_of(given, picture)
         return Provenance(
             command="saliency",
             version=__version__,
             command_line=self._command_line(given, answer, destination),
             options=asdict(answer.explanations[0].options) | {"method": answer.name, "view": self.request.view},
-            inputs=({"path": given.lasting_name, "sha256": picture.digest},),
+            inputs=(own, *(each for each in self._scaled if each != own)),
             model=self.model_name,
             device=str(self.explainer.model.device),
             seed=self.request.options.seed,
         ).to_json()
 
     def _followed(self, answer: Answer) -> dict[str, Resize]:
-        """The resize that nobody gave, for the command line: it holds for the picture elsewhere, too."""
+        """The resize that nobody gave, for the command line of one picture: it holds elsewhere, too."""
         used = answer.explanations[0].options.resize
-        return {} if used is self.request.options.resize else {"resize": used}
+        return {} if self._scaled or used is self.request.options.resize else {"resize": used}
 
     def _command_line(self, given: Input, answer: Answer, destination: Destination) -> str:
         line = command_line(
             self.context,
-            [given.lasting_name],
+            [each["path"] for each in self._scaled] or [given.lasting_name],
             replaced={
                 "format": destination.format,
                 **self._followed(answer),

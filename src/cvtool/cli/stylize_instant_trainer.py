@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.protected import refuse_inside
 from cvtool.cli.repeat import command_line
 from cvtool.cli.run_sheets import Sheets, write_report
-from cvtool.cli.runs import check_same, plain, restore
+from cvtool.cli.runs import absolute, check_same, plain, restore
 from cvtool.errors import Interrupted
 from cvtool.files import sha256_of
 from cvtool.grids import contact_sheet
@@ -82,11 +81,13 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
     trainer = prepare(contents, styles, request.network, request.training, model, start)
     run = RunDirectory.open(request.run) if resume else RunDirectory.create(request.run, overwrite=overwrite)
     with run.locked():
+        work = _Run(request, context, console, run, contents, styles, trainer)
         if not resume:
             _sheets(request.run).clear()
             specs = {"contents": list(request.content), "style_folders": list(request.styles)}
-            run.write_config({**config, **specs, "environment": environment()})
-        _Run(request, context, console, run, contents, styles, trainer).go(resume)
+            begun = {"command_line": work.line(), "environment": environment()}
+            run.write_config({**config, **specs, **begun})
+        work.go(resume)
 
 
 def _shelf(specs: Sequence[str], options: InstantTrainOptions, fewest: int, console: Console) -> Shelf:
@@ -152,11 +153,11 @@ class _Run:
             f"a painter of {weights:.2f} million weights on {self.trainer.device}."
         )
 
-    def _line(self) -> str:
+    def line(self) -> str:
         """The command that repeats the run: with the steps that a budget came to."""
         replaced: dict[str, Any] = {
-            "content": [_absolute(spec) for spec in self.request.content],
-            "styles": [_absolute(spec) for spec in self.request.styles],
+            "content": [absolute(spec, KINDS) for spec in self.request.content],
+            "styles": [absolute(spec, KINDS) for spec in self.request.styles],
             "start": self.request.start,
         }
         position = self.trainer.position
@@ -193,13 +194,13 @@ class _Run:
     def _note(self, **more: int) -> str:
         """The provenance of what the run leaves, as text, with what else is to be said of it."""
         shelves = ((self.request.content, self.contents), (self.request.styles, self.styles))
-        read = [(_absolute(spec), shelf.fingerprint) for specs, shelf in shelves for spec in specs]
+        read = [(absolute(spec, KINDS), shelf.fingerprint) for specs, shelf in shelves for spec in specs]
         if self.request.start is not None:
             read.append((str(self.request.start.resolve()), sha256_of(self.request.start)))
         return Provenance(
             command=NAME,
             version=__version__,
-            command_line=self._line(),
+            command_line=self.line(),
             options={**self.request.record(), **more},
             inputs=tuple({"path": path, "sha256": digest} for path, digest in read),
             model=ENCODER,
@@ -216,16 +217,11 @@ class _Run:
         """The run so far as report.html."""
         records = self.run.records()
         sheets = self.sheets.shown(records, "step")
-        write_report(self.run.path, page(self.run.read_config(), records, sheets, command=self._line()))
+        write_report(self.run.path, page(self.run.read_config(), records, sheets, command=self.line()))
 
 
 def _sheets(run: Path) -> Sheets:
     return Sheets(run, "step-{:06d}.png")
-
-
-def _absolute(spec: str) -> str:
-    kind, colon, place = spec.partition(":")
-    return f"{kind}:{os.path.abspath(place)}" if colon and kind in KINDS else os.path.abspath(spec)
 
 
 def _in_words(check: Check, total: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from cvtool.caption.datasets.data import CaptionData, CaptionedPicture, is_text
@@ -20,7 +20,9 @@ STAGE = "checking"
 _THREADS = 4
 
 
-def problems(data: CaptionData, *, decode: bool = False, progress: Progress = silent) -> list[Problem]:
+def problems(
+    data: CaptionData, *, decode: bool = False, known: Container[str] = (), progress: Progress = silent
+) -> list[Problem]:
     """All that is wrong with a data set: first what its files say, then picture by picture.
 
     Found are pictures that are missing or come twice, captions that are absent, without a word, too long or not UTF-8,
@@ -29,11 +31,16 @@ def problems(data: CaptionData, *, decode: bool = False, progress: Progress = si
     Args:
         data: as read.
         decode: also open every picture, to find broken ones.
+        known: names of pictures that need not be opened.
         progress: hears how many pictures are done, in the stage ``"checking"``.
     """
+
+    def look(picture: CaptionedPicture) -> Problem | None:
+        return None if picture.name in known else _broken(picture)
+
     found = list(data.found)
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        checked = pool.map(_broken, data.pictures) if decode else (None for _ in data.pictures)
+        checked = pool.map(look, data.pictures) if decode else (None for _ in data.pictures)
         for done, (picture, broken) in enumerate(zip(data.pictures, checked, strict=True), start=1):
             found += _of_captions(picture)
             missing = picture.path is not None and not os.path.isfile(picture.path)
