@@ -26,6 +26,8 @@ class Case:
     def __init__(self, module: nn.Module, x: Array, label: int, target: int | None, norm: str, eps: float) -> None:
         self.module, self.x, self.label, self.target, self.norm, self.eps = module, x, label, target, norm, eps
         self.mask: Array | None = None
+        self.wears: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
+        self.seen: list[Array] = []
         self.shown: list[Array] = []
         self.forget()
         self.best = x
@@ -38,21 +40,29 @@ class Case:
         return self.distance < math.inf
 
     def look(self, x: Array, wanted: Callable[[Array], Array] | None = None) -> tuple[Array, Array]:
-        """Logits (K,), and the gradient of Σ wanted(logits) · logits with the factors held still."""
+        """Logits (K,), and the gradient of Σ wanted(logits) · logits with the factors held still, summed over wears.
+
+        `seen` are the logits of the unworn picture and of the worn ones.
+        """
         leaf = torch.from_numpy(x.copy())[None].requires_grad_()
-        out = self.module(leaf)[0]
-        logits = out.detach().numpy()
+        outs = [self.module(leaf)[0], *(self.module(wear(leaf))[0] for wear in self.wears)]
+        self.seen = [out.detach().numpy() for out in outs]
         gradient = np.zeros(0)
         if wanted is not None:
-            (slope,) = torch.autograd.grad(out @ torch.from_numpy(wanted(logits)), leaf)
+            total = sum(out @ torch.from_numpy(wanted(z)) for out, z in zip(outs, self.seen, strict=True))
+            (slope,) = torch.autograd.grad(total, leaf)
             gradient = slope[0].numpy() * (1 if self.mask is None else self.mask)
-        return logits, gradient
+        return self.seen[0], gradient
+
+    def worst(self, measure: Callable[[Array], float]) -> float:
+        """Of a number that is to rise, over what was just seen."""
+        return min(measure(z) for z in self.seen)
 
     def show(self, x: Array, wanted: Callable[[Array], Array] | None = None) -> tuple[Array, Array]:
         """The same; the picture counts as a try."""
         self.shown.append(x.copy())
         logits, gradient = self.look(x, wanted)
-        lead, far = self.ahead(logits), size(x - self.x, self.norm)
+        lead, far = self.worst(self.ahead), size(x - self.x, self.norm)
         if far <= self.eps * (1 + 1e-5) + 1e-6:
             if lead >= 0 and far < self.distance:
                 self.best, self.distance, self.lead = x, far, lead
@@ -61,7 +71,8 @@ class Case:
         return logits, gradient
 
     def ask(self, x: Array) -> float:
-        return self.ahead(self.show(x)[0])
+        self.show(x)
+        return self.worst(self.ahead)
 
     def aim(self, z: Array) -> int:
         return best_of(z, {self.label}) if self.target is None else self.target
@@ -219,8 +230,9 @@ def apgd(case: Case, steps: int, restarts: int) -> Rounds:
     checkpoints = [math.ceil(end * steps / 100) for end in ends]
     for _ in range(1 + restarts):
         xs = [anywhere(case, generator)]
-        z, gradient = case.show(xs[0], case.ratio_slope)
-        values, eta, top = [case.ratio(z)], 2 * case.eps, (case.ratio(z), xs[0], gradient)
+        _, gradient = case.show(xs[0], case.ratio_slope)
+        values, eta = [case.worst(case.ratio)], 2 * case.eps
+        top = (values[0], xs[0], gradient)
         at_checkpoint = (eta, top[0])
         before, last = xs[0], 0
         for k in range(1, steps):
@@ -229,9 +241,9 @@ def apgd(case: Case, steps: int, restarts: int) -> Rounds:
             leap = case.in_ball(xs[-1] + eta * steep(gradient, case.norm))
             x = leap if k == 1 else case.in_ball(xs[-1] + 0.75 * (leap - xs[-1]) + 0.25 * (xs[-1] - before))
             before = xs[-1]
-            z, gradient = case.show(x, case.ratio_slope)
+            _, gradient = case.show(x, case.ratio_slope)
             xs.append(x)
-            values.append(case.ratio(z))
+            values.append(case.worst(case.ratio))
             top = max(top, (values[-1], x, gradient), key=lambda one: one[0])
             if k in checkpoints:
                 rises = sum(values[i + 1] > values[i] for i in range(last, k))
@@ -278,9 +290,9 @@ def ddn(case: Case, steps: int) -> None:
     change, radius = np.zeros_like(case.x), 1.0
     most = size(np.maximum(case.x, 1 - case.x), "l2")
     for k in range(steps):
-        z, gradient = case.show(case.x + change, case.likelihood)
+        _, gradient = case.show(case.x + change, case.likelihood)
         change = change + falling(k, steps, 1, 0.01) * steep(gradient, "l2")
-        radius = min(most, radius * (0.95 if case.ahead(z) >= 0 else 1.05))
+        radius = min(most, radius * (0.95 if case.worst(case.ahead) >= 0 else 1.05))
         change = case.in_box(case.x + radius * steep(change, "l2")) - case.x
     case.ask(case.x + change)
 
@@ -290,8 +302,8 @@ def fmn(case: Case, steps: int) -> None:
     change, radius, norm = np.zeros_like(case.x), math.inf, case.norm
     most = size(np.maximum(case.x, 1 - case.x), norm)
     for k in range(steps):
-        z, gradient = case.show(case.x + change, case.gap)
-        gamma, lead = falling(k, steps, 0.05, 0.001), case.ahead(z)
+        _, gradient = case.show(case.x + change, case.gap)
+        gamma, lead = falling(k, steps, 0.05, 0.001), case.worst(case.ahead)
         if lead >= 0:
             radius = min(radius * (1 - gamma), case.distance, radius - 1 if norm == "l0" else math.inf)
         elif case.fooled:
@@ -309,16 +321,13 @@ def alma(case: Case, steps: int) -> None:
     """Rony et al. (2021), algorithm 1 for L2: M = 10, gamma 1.2, tau 0.95; the slope of penalty P2 by hand."""
     change, drift, squares = np.zeros_like(case.x), np.zeros_like(case.x), 1.0
     mu = rho = 1.0
+
+    def spread(z: Array) -> float:
+        return float(z.max() - np.sort(z)[(len(z) - 1) // 2])
+
     for k in range(steps):
-        spread = 0.0
-
-        def lead_slope(z: Array) -> Array:
-            nonlocal spread
-            spread = float(z.max() - np.sort(z)[(len(z) - 1) // 2])
-            return case.gap(z) / spread
-
-        z, gradient = case.show(case.x + change, lead_slope)
-        missing = -case.ahead(z) / spread
+        _, gradient = case.show(case.x + change, lambda z: case.gap(z) / spread(z))
+        missing = -case.worst(lambda z: case.ahead(z) / spread(z))
         if k == 0:
             checked = missing
         elif k % 10 == 0:
@@ -345,8 +354,8 @@ def carlini_wagner(case: Case, steps: int) -> None:
         w, first, second, reached = start.copy(), np.zeros_like(start), np.zeros_like(start), False
         for k in range(steps // 5):
             x = (np.tanh(w) + 1) / 2
-            z, gradient = case.show(case.in_box(x), lambda z: case.gap(z) * (case.ahead(z) <= 0))
-            reached |= case.ahead(z) >= 0
+            _, gradient = case.show(case.in_box(x), lambda z: case.gap(z) * (case.ahead(z) <= 0))
+            reached |= case.worst(case.ahead) >= 0
             slope = (2 * (x - case.x) - c * gradient) * (1 - np.tanh(w) ** 2) / 2
             first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope**2
             unbiased = first / (1 - 0.9 ** (k + 1)), second / (1 - 0.999 ** (k + 1))

@@ -42,7 +42,10 @@ def worth_of(gradient: Array, x: Array, place: tuple[int, int]) -> float:
 
 
 def boundary(case: Case, steps: int, generator: torch.Generator) -> None:
-    """Chen et al., algorithm 2 for L2, from 100 probes on, with the radii that the attack declares."""
+    """Chen et al., algorithm 2 for L2, from 100 probes on, with the radii that the attack declares.
+
+    As in the authors' code, a probe counts with what clipping left of it.
+    """
     shape = case.x.shape
     for _ in range(100):
         x = case.in_box(torch.rand(shape, generator=generator).double().numpy())
@@ -59,9 +62,10 @@ def boundary(case: Case, steps: int, generator: torch.Generator) -> None:
             noise = torch.randn((min(8, wanted - first), *shape), generator=generator).double().numpy()
             for each in noise:
                 ball = each * (1 if case.mask is None else case.mask)
-                ball = ball / size(ball, "l2")
-                case.shown.append(case.in_box(x + radius * ball))
-                kept.append((1 if case.ahead(case.look(case.shown[-1])[0]) >= 0 else -1, ball))
+                perturbed = case.in_box(x + radius * ball / size(ball, "l2"))
+                case.shown.append(perturbed)
+                case.look(perturbed)
+                kept.append((1 if case.worst(case.ahead) >= 0 else -1, (perturbed - x) / radius))
         mean = sum(side for side, _ in kept) / len(kept)
         for side, ball in kept:
             total = total + (side if abs(mean) == 1 else side - mean) * ball

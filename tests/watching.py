@@ -45,6 +45,10 @@ class Watched(Problem):
         self.keep(x)
         return super().logits(x)
 
+    def leads(self, x: Tensor) -> Tensor:
+        self.keep(x)
+        return super().leads(x)
+
 
 def pictures(count: int, height: int = 24, width: int | None = None) -> Tensor:
     """Of all values, black and white among them: steps leave the box."""
@@ -80,6 +84,8 @@ def cases_of(problem: Problem) -> list[Case]:
         Case(problem.model.module, x, label, target, problem.norm.value, problem.eps)
         for x, label, target in zip(problem.x.numpy(), goal.label.tolist(), targets, strict=True)
     ]
+    for case in cases:
+        case.wears = problem.survive
     if problem.mask is not None:
         for case, mask in zip(cases, problem.mask.numpy(), strict=True):
             case.mask = mask

@@ -222,6 +222,7 @@ def test_evaluate(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = cvtool("saliency", "tabby.png", "--method", "full-grad", "--evaluate", "--json")
     (found,) = lines(done)
     assert 0 <= found["deletion_auc"] <= 1
+    assert 0 <= found["road_morf"] <= found["road_lerf"] <= 1
     assert 0 <= found["insertion_auc"] <= 1
     assert found["completeness_error"] < 0.05
     assert isinstance(found["verdict"], str)
@@ -250,6 +251,7 @@ def test_a_ranking_over_a_folder(cvtool, photos: Path, monkeypatch: pytest.Monke
     assert {row["pictures"] for row in rows} == {"3"}
     for row in rows:
         assert float(row["score_low"]) <= float(row["score"]) <= float(row["score_high"])
+        assert float(row["road_morf_low"]) <= float(row["road_morf"]) <= float(row["road_morf_high"])
     assert len(list(Path("out").iterdir())) == 6
 
 
@@ -451,7 +453,7 @@ def test_boxes(cvtool, photos: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_ranking_of_which_one_method_met_no_boxes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As after --method auto, which takes another method for each picture."""
-    bare = Evaluation(0.6, 0.1, 1.0, 0.2, 0.2, None)
+    bare = Evaluation(0.6, 0.1, 0.2, 0.5, 1.0, 0.2, 0.2, None)
     boxed = replace(bare, insertion_auc=0.5, pointing=1.0, energy_inside=0.75, box_area=0.25)
     for suffix in ("csv", "json"):
         found = [("a.png", "gradient", boxed), ("b.png", "grad-cam", bare)]

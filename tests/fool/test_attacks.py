@@ -12,6 +12,7 @@ from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.options import Method, Norm
 from cvtool.fool.registry import Kind, Sees
 from cvtool.fool.service import USUAL_EPS, judge
+from cvtool.fool.survival import parse_wears
 from cvtool.models.framing import classify
 
 QUICK = {Method.square: 300, Method.boundary: 8, Method.cw: 300}
@@ -98,6 +99,16 @@ def test_the_smallest_change_of_a_linear_network(linear, greys, method, norm):
         size = result.l2 if norm is Norm.l2 else result.linf
         assert result.success
         assert wanted * 0.999 <= size <= wanted * 1.25
+
+
+@pytest.mark.parametrize("method", [Method.alma, Method.apgd, Method.ddn, Method.fmn, Method.cw])
+def test_what_must_survive_survives(bumpy, greys, method):
+    """The picture alone is fooled with far less; that is no place to stop at."""
+    wears = parse_wears("blur:0.8,resize:0.5")
+    eps = 8 / 255 if method is Method.apgd else None
+    for result in fool(greys(), bumpy, options(method, eps=eps, minimize=eps is None), wears=wears):
+        assert result.survived == {"blur:0.8": True, "resize:0.5": True}
+        assert result.success
 
 
 def test_labels_alone_lead_near_the_border(linear, greys):

@@ -108,6 +108,23 @@ def test_it_shows_what_its_twin_shows(bumpy, trial, aimed):
     assert_twins(problem, twin_of(trial.method.value), *trial.given)
 
 
+def softer(x: Tensor) -> Tensor:
+    return (x + nn.functional.avg_pool2d(x, 3, 1, 1)) / 2
+
+
+WEARS = (lambda x: 0.8 * x, softer)
+WORN = (Method.apgd, Method.ddn, Method.fmn, Method.alma, Method.cw)
+
+
+@pytest.mark.parametrize("aimed", [False, True])
+@pytest.mark.parametrize("trial", [trial for trial in TRIALS if trial.method in WORN], ids=str)
+def test_of_worn_pictures_the_worst_counts(bumpy, trial, aimed):
+    problem = watched(
+        bumpy, pictures(3), trial.method, norm=trial.norm, eps=trial.eps, steps=trial.steps, aimed=aimed, **trial.more
+    )
+    assert_twins(replace(problem, survive=WEARS), twin_of(trial.method.value), *trial.given)
+
+
 @pytest.mark.parametrize("aimed", [False, True])
 @pytest.mark.parametrize("method", [Method.ddn, Method.fmn, Method.alma, Method.cw, Method.deepfool])
 def test_also_where_all_borders_are_planes(linear, method, aimed):
@@ -165,10 +182,12 @@ def with_mask(problem: Watched) -> Watched:
     return replace(problem, mask=mask)
 
 
+@pytest.mark.parametrize("worn", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_boundary_shows_what_its_twin_shows(bumpy, masked):
+def test_boundary_shows_what_its_twin_shows(bumpy, masked, worn):
     problem = watched(bumpy, pictures(2), Method.boundary, norm=Norm.l2, eps=math.inf, steps=3, aimed=False)
     problem = with_mask(problem) if masked else problem
+    problem = replace(problem, survive=WEARS) if worn else problem
     ATTACKS[Method.boundary].run(problem)
     cases, generator = cases_of(problem), torch.Generator().manual_seed(SEED)
     for case in cases:

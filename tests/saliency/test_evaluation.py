@@ -76,6 +76,7 @@ def test_the_bundled_network(lite, cat):
     (found,) = explain([cat], lite, SaliencyOptions(method=Method.grad_cam))
     measured = evaluation.evaluate(found, lite, forgetful)
     assert measured.insertion_auc > measured.deletion_auc + 0.1
+    assert measured.road_lerf > measured.road_morf + 0.1
     assert measured.stability == 1
     assert measured.completeness_error is None
     assert "learned" in measured.verdict

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from cvtool.models.loader import load
 
@@ -121,7 +122,6 @@ def test_other_ways_through_relus(small, small_of_modules, ask, noise, in_pixels
 @pytest.mark.parametrize("method", ["guided-backprop", "deconvnet"])
 def test_relu6_of_the_bundled_network_is_guided_too(lite, ask, cat_tensor, in_pixels, method):
     """captum knows no ReLU6, so here hooks do what its authors' papers say, module by module."""
-    from torch import nn
 
     def backward(layer, gradient_in, gradient_out):
         if method == "guided-backprop":
@@ -167,20 +167,35 @@ def test_cams_against_torchcam(cam_case, ask, in_pixels, method, name):
         assert np.corrcoef(one.flatten(), other.flatten())[0, 1] > 1 - CLOSE  # theirs is brought to [0, 1]
 
 
+def with_louder_head(model, factor):
+    """The same network with logits `factor` times as large."""
+    module = copy.deepcopy(model.module)
+    head = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+    with torch.no_grad():
+        head.weight.mul_(factor)
+        head.bias.mul_(factor)
+    return replace(model, module=module)
+
+
 def test_grad_cam_plus_plus(cam_case, ask, in_pixels):
-    """torchcam reads equation 19 otherwise: it sums A · ∂³Y/∂A³ over places, where the paper sums A alone."""
+    """Of logits so large that the 1e-6 that they add to squared gradients is nothing beside them.
+
+    torchcam reads equation 19 otherwise: it sums A · ∂³Y/∂A³ over places, where the paper sums A alone.
+    """
     peers = pytest.importorskip("pytorch_grad_cam")
     targets_of = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
     model, x, targets, layer = cam_case
+    model = with_louder_head(model, 1000)
     oracle = peers.GradCAMPlusPlus(in_pixels(model), [model.module.get_submodule(layer)])
     wanted = oracle(x.clone().requires_grad_(), [targets_of.ClassifierOutputTarget(target) for target in targets])
     for one, other in zip(ask("grad-cam++", model, x, targets, layer=layer)[0], wanted, strict=True):
         assert np.corrcoef(one.flatten(), other.flatten())[0, 1] > 1 - CLOSE  # theirs is brought to [0, 1]
 
 
-def test_grad_cam_plus_plus_by_hand(small_of_modules, ask, noise):
-    """Equations 5, 7 and 19 of the paper, place by place."""
-    model, x = small_of_modules, noise(1)
+@pytest.mark.parametrize("factor", [1, 1e-3])
+def test_grad_cam_plus_plus_by_hand(small_of_modules, ask, noise, factor):
+    """Equations 5, 7 and 19 of the paper, place by place; also where the squares of the gradients are tiny."""
+    model, x = with_louder_head(small_of_modules, factor), noise(1)
     module = model.module
     maps = module.act2(module.conv2(module.act(module.conv1(model.normalize(x))))).detach().requires_grad_()
     score = module.head(module.act3(module.conv3(maps)).mean((2, 3)))[0, 1]
@@ -191,11 +206,19 @@ def test_grad_cam_plus_plus_by_hand(small_of_modules, ask, noise):
         alpha = np.zeros_like(g)
         for place in np.ndindex(g.shape):
             if g[place] != 0:
-                alpha[place] = g[place] ** 2 / (2 * g[place] ** 2 + a.sum() * g[place] ** 3 + 1e-6)
+                alpha[place] = g[place] ** 2 / (2 * g[place] ** 2 + a.sum() * g[place] ** 3)
         wanted += (alpha * np.maximum(g, 0)).sum() * a
     wanted = torch.from_numpy(np.maximum(wanted, 0)).float()[None, None]
     wanted = F.interpolate(wanted, x.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     assert relative(ask("grad-cam++", model, x, [1], layer="act2")[0], wanted) < CLOSE
+
+
+def test_grad_cam_plus_plus_of_fainter_logits_is_the_same_picture(lite, ask, cat_tensor):
+    """Behind a mean over places the gradients are small, and Σ A · g is nothing beside 2: all shares are a half."""
+    faint, fainter = (
+        ask("grad-cam++", with_louder_head(lite.model, factor), cat_tensor, [281])[0] for factor in (1e-4, 1e-6)
+    )
+    assert relative(100 * fainter, faint) < 1e-3
 
 
 def test_score_cam_against_its_definition(small_of_modules, ask, noise):
@@ -336,3 +359,17 @@ def test_full_grad_counts_what_batch_norms_add_before_the_activation_inside_them
     plain, question = ask("full-grad", load("efficientnet-lite0"), cat_tensor, [281])
     assert question.notes["completeness_error"][0] < 1e-3
     assert np.corrcoef(folded.ravel(), plain.ravel())[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU, nn.Hardswish, nn.Mish, nn.ELU, nn.ReLU6])
+def test_full_grad_takes_the_tangent_where_an_activation_in_place_was_entered(small, ask, noise, activation):
+    """Not where it led: then the terms miss the score, and the map is another than that of a copying activation."""
+    found = []
+    for in_place in (True, False):
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(3, 8, 3, 2), activation(inplace=in_place), nn.Conv2d(8, 6, 3), nn.AdaptiveAvgPool2d(1)]
+        module = nn.Sequential(*layers, nn.Flatten(), nn.Linear(6, 5)).eval().requires_grad_(False)
+        each, question = ask("full-grad", replace(small, module=module), noise(), TARGETS)
+        assert max(question.notes["completeness_error"]) < CLOSE
+        found.append(each)
+    assert relative(*found) < CLOSE

@@ -129,7 +129,7 @@ def saliency(
         typer.Option(
             "--evaluate",
             show_default="off",
-            help="Also measure the map: insertion, deletion, completeness, other seeds, shuffled weights.",
+            help="Also measure the map: insertion, deletion, ROAD, completeness, other seeds, shuffled weights.",
         ),
     ] = False,
     boxes: Annotated[

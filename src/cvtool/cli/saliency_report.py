@@ -76,6 +76,7 @@ def _measures(explanation: Explanation, evaluation: Evaluation | None) -> dict[s
 def sentence(evaluation: Evaluation) -> str:
     """All measures of one map in one line."""
     parts = [f"insertion {evaluation.insertion_auc:.3f}", f"deletion {evaluation.deletion_auc:.3f}"]
+    parts.append(f"ROAD {evaluation.road_morf:.3f} (most relevant first) and {evaluation.road_lerf:.3f} (least)")
     if evaluation.completeness_error is not None:
         parts.append(f"completeness error {evaluation.completeness_error:.2%}")
     parts.append(f"other seeds {evaluation.stability:.2f}")

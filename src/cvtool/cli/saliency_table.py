@@ -13,7 +13,8 @@ from cvtool.cli.tables import write_table
 if TYPE_CHECKING:
     from cvtool.saliency.evaluation import Evaluation
 
-MEASURES = ("score", "insertion_auc", "deletion_auc", "stability", "sanity_correlation", "sanity_ssim")
+BY_HIDING = ("score", "insertion_auc", "deletion_auc", "road_morf", "road_lerf")
+MEASURES = (*BY_HIDING, "stability", "sanity_correlation", "sanity_ssim")
 BY_BOXES = ("pointing", "energy_inside", "box_area")
 
 
@@ -49,7 +50,8 @@ def show_ranking(measured: Sequence[tuple[str, str, Evaluation]], path: Path | N
     """Print the ranking, and write it to `path` if there is one."""
     rows = ranking(measured)
     if not console.json and not console.quiet:
-        header = ["method", "pictures", "insertion − deletion", "insertion", "deletion", "seeds", "shuffled"]
+        header = ["method", "pictures", "insertion − deletion", "insertion", "deletion"]
+        header += ["morf", "lerf", "seeds", "shuffled"]
         if BY_BOXES[0] in rows[0]:
             header += ["points", "inside", "of area"]
         console.table([_cells(row) for row in rows], header)
@@ -65,7 +67,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["method"],
         str(row["pictures"]),
         *(interval(measure) for measure in ("score", "insertion_auc", "deletion_auc")),
-        f"{row['stability']:.2f}",
-        f"{row['sanity_correlation']:.2f}",
+        *(f"{row[measure]:.3f}" for measure in ("road_morf", "road_lerf")),
+        *(f"{row[measure]:.2f}" for measure in ("stability", "sanity_correlation")),
         *("–" if row[measure] is None else f"{row[measure]:.0%}" for measure in BY_BOXES if measure in row),
     )

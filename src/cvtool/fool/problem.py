@@ -85,11 +85,13 @@ class Answer:
     Attributes:
         logits: (N, K) of the picture as written.
         lead: (N,) how far it is over the goal, in the worst of the changes that it must survive.
-        gradient: (N, 3, H, W) of the objective, 0 outside the mask; empty if none was asked for.
+        value: (N,) of the objective, in the worst of them; empty if none was asked for.
+        gradient: (N, 3, H, W) of the objective, summed over them, 0 outside the mask; empty if none was asked for.
     """
 
     logits: Tensor
     lead: Tensor
+    value: Tensor
     gradient: Tensor
 
 
@@ -171,13 +173,14 @@ class Problem:
 
     def _seen(self, x: Tensor, objective: Objective | None, known: Tensor | None = None) -> Answer:
         logits, lead = self._shown(x, known)
-        gradient = x.new_zeros(0)
+        value = gradient = x.new_zeros(0)
         if objective is not None:
-            goal = self.goal.repeated(1 + len(self.survive))
-            (gradient,) = torch.autograd.grad(objective(goal, logits).sum(), x)
+            values = objective(self._goal, logits)
+            value = self._worst(values.detach())
+            (gradient,) = torch.autograd.grad(values.sum(), x)
             gradient = gradient if self.mask is None else gradient * self.mask
             self.counts["backward"] += len(logits)
-        return Answer(logits.detach()[: len(x)], lead, gradient)
+        return Answer(logits.detach()[: len(x)], lead, value, gradient)
 
     def _shown(self, x: Tensor, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits (V · N, K) of the written pictures and of worn ones, and the lead (N,) in the worst; remembered.
@@ -188,8 +191,7 @@ class Problem:
         written = x if self.options.levels is None else x + (self.on_grid(x.detach()) - x).detach()
         first = self._network(self.look(written)) if known is None else known
         logits = torch.cat([first, *(self._network(look(written)) for look in self.survive)])
-        goal = self.goal.repeated(1 + len(self.survive))
-        lead = goal.lead(logits.detach()).view(-1, len(x)).amin(0)
+        lead = self._worst(self._goal.lead(logits.detach()))
         distance = length(written.detach() - self.x, self.norm)
         allowed = distance <= self.limit
         self.best.offer(self.rows, written.detach(), first.detach(), lead, distance, allowed)
@@ -197,10 +199,10 @@ class Problem:
 
     def jacobian(self, x: Tensor, objectives: list[Objective]) -> tuple[Tensor, Tensor]:
         """Values (M, N), the worst of all wears, and gradients (M, N, 3, H, W) of objectives, from one forward pass."""
-        leaf, goal = x.detach().requires_grad_(), self.goal.repeated(1 + len(self.survive))
+        leaf = x.detach().requires_grad_()
         with torch.enable_grad():
             logits, _ = self._shown(leaf)
-            values = torch.stack([objective(goal, logits).view(-1, len(x)).amin(0) for objective in objectives])
+            values = torch.stack([self._worst(objective(self._goal, logits)) for objective in objectives])
             gradients = [torch.autograd.grad(value.sum(), leaf, retain_graph=True)[0] for value in values]
         self.counts["backward"] += len(logits) * len(objectives)
         stacked = torch.stack(gradients)
@@ -209,6 +211,20 @@ class Problem:
     def logits(self, x: Tensor) -> Tensor:
         """Pictures (M, 3, H, W) as they are → logits (M, K), at least float32; nothing is rounded or remembered."""
         return self._network(self.look(x))
+
+    def leads(self, x: Tensor) -> Tensor:
+        """Pictures as for `logits` → (N,) how far they are over the goal, in the worst of the wears."""
+        looks = (self.look, *self.survive)
+        return self._worst(self._goal.lead(torch.cat([self._network(look(x)) for look in looks])))
+
+    @property
+    def _goal(self) -> Goal:
+        """For logits (V · N, K) of the unworn pictures and of all worn ones."""
+        return self.goal.repeated(1 + len(self.survive))
+
+    def _worst(self, values: Tensor) -> Tensor:
+        """(V · N,) → (N,)."""
+        return values.view(-1, len(self.x)).amin(0)
 
     def _network(self, x: Tensor) -> Tensor:
         self.counts["forward"] += len(x)

@@ -19,6 +19,7 @@ from cvtool.saliency.localization import localization
 from cvtool.saliency.methods import METHODS
 from cvtool.saliency.options import SaliencyOptions
 from cvtool.saliency.question import Question, hidden_by_blur
+from cvtool.saliency.road import road
 from cvtool.saliency.service import Explainer, Explanation, explain_framed
 from cvtool.similarity import ssim
 from cvtool.tensors import seeded, to_tensor
@@ -37,6 +38,8 @@ class Evaluation:
     Attributes:
         insertion_auc: mean probability while the picture is uncovered, most salient pixels first; higher is better.
         deletion_auc: mean probability while it is covered in that order; lower is better.
+        road_morf: mean probability while its pixels are filled in from around, most salient first; lower is better.
+        road_lerf: the same, least salient first; higher is better.
         stability: rank correlation with the map of another seed; 1 for methods that draw nothing.
         sanity_correlation, sanity_ssim: rank correlation and structural similarity of the map's magnitudes with those
             of the network with shuffled weights; lower is better.
@@ -46,6 +49,8 @@ class Evaluation:
 
     insertion_auc: float
     deletion_auc: float
+    road_morf: float
+    road_lerf: float
     stability: float
     sanity_correlation: float
     sanity_ssim: float
@@ -90,6 +95,7 @@ def evaluate(
         stability: make the map of another seed too; else it is NaN for methods that draw.
     """
     insertion, deletion = insertion_and_deletion(explanation, explainer.model)
+    morf, lerf = road(_question(explanation, explainer.model), explanation.seen_map)
     options = explanation.options
     same = 1.0
     if METHODS[explanation.method].sampled:
@@ -101,6 +107,8 @@ def evaluate(
     return Evaluation(
         insertion,
         deletion,
+        morf,
+        lerf,
         same,
         rank_correlation(learned, random),
         similarity(learned, random),
@@ -122,13 +130,18 @@ def insertion_and_deletion(explanation: Explanation, model: Model) -> tuple[floa
 
     Insertion uncovers a blurred picture; deletion covers it with the network's mean colour.
     """
-    x = to_tensor(explanation.seen, model.device)
-    target = torch.tensor([explanation.target.index], device=model.device)
-    question = Question(model, x, target, None, explanation.options)
+    question = _question(explanation, model)
+    x = question.x
     order = np.argsort(-explanation.seen_map, axis=None, kind="stable")
     insertion = curve(question, hidden_by_blur(x), x, order, STEPS)
     deletion = curve(question, x, question.grey().expand_as(x), order, STEPS)
     return area(insertion), area(deletion)
+
+
+def _question(explanation: Explanation, model: Model) -> Question:
+    """How probable is the explained class?"""
+    target = torch.tensor([explanation.target.index], device=model.device)
+    return Question(model, to_tensor(explanation.seen, model.device), target, None, explanation.options)
 
 
 def curve(question: Question, start: Tensor, end: Tensor, order: NDArray[np.intp], steps: int) -> Map:

@@ -9,7 +9,7 @@ from cvtool.fool.attacks.signs import inside, random_start
 from cvtool.fool.goal import Goal
 from cvtool.fool.norms import per_picture, steepest
 from cvtool.fool.options import Norm
-from cvtool.fool.problem import Answer, Problem
+from cvtool.fool.problem import Problem
 from cvtool.fool.registry import Kind, attack
 
 MOMENTUM = 0.75
@@ -32,7 +32,8 @@ def apgd(problem: Problem) -> None:
 
 
 def _one_start(problem: Problem, x: Tensor) -> None:
-    loss, seen = _asked(problem, x)
+    seen = problem.climb(x, Goal.logits_ratio)
+    loss = seen.value
     step = torch.full_like(loss, 2 * problem.eps)
     best_x, best_loss, best_gradient = x, loss, seen.gradient
     gradient, before = seen.gradient, x
@@ -44,8 +45,8 @@ def _one_start(problem: Problem, x: Tensor) -> None:
         share = MOMENTUM if done else 1.0
         x, before = inside(problem, x + share * (leap - x) + (1 - share) * (x - before)), x
         last = loss
-        loss, seen = _asked(problem, x)
-        gradient = seen.gradient
+        seen = problem.climb(x, Goal.logits_ratio)
+        loss, gradient = seen.value, seen.gradient
         better += loss > last
         since += 1
         higher = loss > best_loss
@@ -61,11 +62,6 @@ def _one_start(problem: Problem, x: Tensor) -> None:
         gradient = torch.where(per_picture(stuck), best_gradient, gradient)
         loss = torch.where(stuck, best_loss, loss)
         better, since = torch.zeros_like(loss), 0
-
-
-def _asked(problem: Problem, x: Tensor) -> tuple[Tensor, Answer]:
-    seen = problem.climb(x, Goal.logits_ratio)
-    return problem.goal.logits_ratio(seen.logits), seen
 
 
 def _checkpoints(steps: int) -> list[int]:

@@ -88,9 +88,9 @@ def _uphill(problem: Problem, x: Tensor, radius: float, probes: int, generator: 
         noise = torch.randn((count, *x.shape[1:]), generator=generator).to(x)
         noise = unit(noise if problem.mask is None else noise * problem.mask)
         some = problem.only(torch.zeros(count, dtype=torch.long, device=x.device))
-        logits = some.logits(some.box(x + radius * noise))
-        noises.append(noise)
-        sides.append((some.goal.lead(logits) >= 0).to(x) * 2 - 1)
+        seen = some.box(x + radius * noise)
+        noises.append((seen - x) / radius)  # what the box left of it
+        sides.append((some.leads(seen) >= 0).to(x) * 2 - 1)
     side = torch.cat(sides)
     side = side if side.abs().mean() == side.mean().abs() else side - side.mean()
     for noise, part in zip(noises, torch.split(side, problem.options.batch), strict=True):

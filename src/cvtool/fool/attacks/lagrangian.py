@@ -31,7 +31,7 @@ def alma(problem: Problem) -> None:
     rate: Tensor | None = None
     for done in problem.rounds(problem.steps, "alma", patient=True):
         seen = problem.climb(x + change, _scaled_lead)
-        missing = -_scaled_lead(problem.goal, seen.logits)
+        missing = -seen.value
         if kept is None:
             kept = missing.clone()
         elif done % CHECK == 0:

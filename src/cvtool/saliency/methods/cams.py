@@ -29,9 +29,9 @@ def grad_cam_plus_plus(question: Question) -> Tensor:
     Differs: the paper explains exp(score), which multiplies all weights of a picture with the same number.
     """
     activations, gradients = activations_and_gradients(question)
-    square, cube = gradients**2, gradients**3
-    share = square / (2 * square + activations.sum((2, 3), keepdim=True) * cube + EPSILON)
-    share = torch.where(gradients == 0, torch.zeros_like(share), share)
+    # g² / (2 g² + Σ A · g³) without the g², which would vanish beside any number that guards the division.
+    below = 2 + activations.sum((2, 3), keepdim=True) * gradients
+    share = torch.where(below.abs() > EPSILON, 1 / below, 0)
     weights = (share * gradients.clamp_min(0)).sum((2, 3), keepdim=True)
     return as_picture(question, _weighed(activations, weights))
 
@@ -49,8 +49,8 @@ def layer_cam(question: Question) -> Tensor:
 def score_cam(question: Question) -> Tensor:
     """Channels weighed by the score that the picture keeps when only what they light up is shown.
 
-    The weights are a softmax over the channels, as in the authors' code. What a channel hides is replaced by the
-    network's mean colour.
+    The weights are a softmax over the channels, as in the paper's algorithm 1; the authors' code weighs by the class's
+    probability. What a channel hides is replaced by the network's mean colour.
     """
     activations = _activations(question)
     masks = F.interpolate(activations, question.x.shape[2:], mode="bilinear", align_corners=False)

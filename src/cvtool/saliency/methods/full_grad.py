@@ -43,11 +43,12 @@ def full_grad(question: Question) -> Tensor:
 def _forward(question: Question, normalized: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
     """One pass → (output, what was added in it) of every layer, and the score."""
     biased: list[tuple[Tensor, Tensor]] = []
+    given: dict[nn.Module, Tensor] = {}
     handles: list[RemovableHandle] = []
 
     def watch(layer: nn.Module) -> None:
         def note(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            bias = _bias(layer, inputs[0], output)
+            bias = _bias(layer, given.pop(layer, inputs[0]), output)
             if bias is None:
                 return None
             biased.append((output, bias))
@@ -64,7 +65,8 @@ def _forward(question: Question, normalized: Tensor) -> tuple[list[tuple[Tensor,
 
         handles.append(first_inside.register_forward_pre_hook(note))
 
-    def note_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def note_input(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        given[layer] = inputs[0]
         return (inputs[0].clone(), *inputs[1:])  # an in-place activation must not overwrite what it was given
 
     try:
