@@ -177,7 +177,8 @@ class Explaining:
             from cvtool.saliency.evaluation import Evaluation
 
             measured = [(name, method, Evaluation(**found)) for name, method, found in self.measured]
-            show_ranking(measured, self.table, self.console)
+            on_stdout = any(each.path is None for each in self.destinations[:1])
+            show_ranking(measured, self.table, self.console, aside=on_stdout)
 
     @cached_property
     def _reading(self) -> Reading[list[Answer]]:
