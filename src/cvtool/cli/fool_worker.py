@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
 from cvtool.cli.fool_notes import Notes
 from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, write_plot
@@ -82,7 +83,7 @@ class Fooling:
 
     @cached_property
     def victim(self) -> Victim:
-        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        """Of a single picture, loaded when that has been read, so that a wrong path is told at once."""
         from cvtool.fool.service import Victim
         from cvtool.models.loader import load
 
@@ -121,12 +122,13 @@ class Fooling:
         device, mask = str(self.victim.model.device), self.request.mask
         return Notes(self.context, self.model_name, device, self.weights, mask, self.request.options)
 
-    def prepare(self) -> None:
-        """Refuse before any work what would be refused after it.
+    def prepare(self, total: int) -> None:
+        """Refuse before any work what would be refused after it; there are `total` pictures in all processes.
 
         Raises:
             UsageError: the options contradict each other.
-            BadInputError: the mask cannot be read.
+            BadInputError: the mask cannot be read; of several pictures, also the weights.
+            CvtoolError: of several pictures, as loading the networks raises it.
         """
         from cvtool.fool.service import check_options
 
@@ -134,6 +136,8 @@ class Fooling:
             options = replace(self.request.options, method=Method(name))
             check_options(options, targeted=self.request.target is not None, masked=self.request.mask is not None)
         _ = self._wears, self._mask, self._container
+        if worth_preparing(total, self.skipping, self.destinations):
+            _ = self.victim, self._others
 
     def fool(self, given: Input) -> None:
         """Change one picture with all methods, write and report each.

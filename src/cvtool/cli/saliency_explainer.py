@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cvtool import __version__
+from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination, Skipping
@@ -84,7 +85,7 @@ class Explaining:
 
     @cached_property
     def explainer(self) -> Explainer:
-        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        """Of a single picture, loaded when that has been read, so that a wrong path is told at once."""
         from cvtool.models.loader import load
         from cvtool.saliency.service import Explainer
 
@@ -125,17 +126,19 @@ class Explaining:
 
         Raises:
             UsageError: a contrast for a method that knows none, or boxes of other pictures.
-            BadInputError: the boxes cannot be read.
+            BadInputError: the boxes cannot be read; of several pictures, also the weights or the baseline.
+            CvtoolError: of several pictures, as loading the network raises it.
         """
         if self.request.boxes is not None and not any(given.stem in self._boxes for given in inputs):
             raise UsageError(f"None of the pictures has boxes in '{self.request.boxes}'. The files' names must agree.")
-        if self.request.contrast is None:
-            return
-        from cvtool.saliency.service import check_contrast
+        if self.request.contrast is not None:
+            from cvtool.saliency.service import check_contrast
 
-        for name in self.request.methods:
-            if name not in (ALL, AUTO):
-                check_contrast(Method(name))
+            for name in self.request.methods:
+                if name not in (ALL, AUTO):
+                    check_contrast(Method(name))
+        if worth_preparing(len(inputs), self.skipping, self.destinations):
+            _ = self.explainer, self._baseline
 
     def explain(self, given: Input) -> None:
         """Explain one picture with all methods, write and report each.
