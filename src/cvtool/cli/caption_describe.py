@@ -149,7 +149,8 @@ def describe(
     sheets: Sequence[Destination | None] = [None] * len(inputs)
     if attention is not None:
         names = ResultNames(inputs, "attention")
-        sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json)
+        collected = files_from is not None or any(given.collected for given in inputs)
+        sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json, collected=collected)
     page = plan_report(context, console, report, results=len(inputs), inputs=files, destinations=sheets)
     options = DecodeOptions(
         decode=decode,
