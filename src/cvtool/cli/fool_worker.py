@@ -152,14 +152,18 @@ class Fooling:
             self.skipping.count += 1
             self.console.detail(f"{given.name}: its results are there already")
             return
-        missed = self._write(done)
-        if self._state.get("interrupted"):
-            others = list(self._reading.rest())  # attacked together with this one
-            for other in others:
-                self._write(other)
-            files = (each for one in (done, *others) for each in self._destinations(one.number)[: len(one.answer)])
-            written = ", ".join(repr(each.name) for each in files)
-            raise Interrupted(f"stopped at '{given.name}'; the best so far is in {written}.")
+        missed: list[str] = []
+        written = self._reading.write(
+            done,
+            lambda each: missed.extend(self._write(each)),
+            command="fool",
+            console=self.console,
+            stopped=self._state.get("interrupted", False),
+        )
+        if written is not None:
+            files = (each for one in written for each in self._destinations(one.number)[: len(one.answer)])
+            names = ", ".join(repr(each.name) for each in files)
+            raise Interrupted(f"stopped at '{given.name}'; the best so far is in {names}.")
         if missed:
             raise GoalNotReachedError(
                 f"{given.name}: not fooled as asked; the best try is in {', '.join(map(repr, missed))}. "

@@ -154,13 +154,12 @@ class Explaining:
         if done is None:
             self.skipping.count += 1
             return
-        found = [done, *self._reading.rest()] if self._state.get("interrupted") else [done]
-        if not any(each.answer for each in found):
+        stopped = self._state.get("interrupted", False)
+        if stopped and not any(each.answer for each in (done, *self._reading.rest())):
             raise KeyboardInterrupt
-        for each in found:
-            self._write(each)
-        if self._state.get("interrupted"):
-            raise Interrupted(f"stopped at '{given.name}'; what was done is in {self._names_of(found)}.")
+        written = self._reading.write(done, self._write, command="saliency", console=self.console, stopped=stopped)
+        if written is not None:
+            raise Interrupted(f"stopped at '{given.name}'; what was done is in {self._names_of(written)}.")
 
     def _names_of(self, found: Sequence[Done[list[Answer]]]) -> str:
         files = (each for done in found for each in self._destinations(done.number)[: len(done.answer)])
