@@ -211,7 +211,9 @@ def test_a_message_without_the_name_gets_it(capsys: pytest.CaptureFixture[str]) 
 
 def test_one_that_is_too_large_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BadInputError, match=r"1 of 3 .*: b\.png\."):
-        in_batch(["a.png", "b.png", "c.png"], {"b.png": UnsuitableInputError("a side of 9 pixels is too large")}, json=True)
+        in_batch(
+            ["a.png", "b.png", "c.png"], {"b.png": UnsuitableInputError("a side of 9 pixels is too large")}, json=True
+        )
     assert in_batch.reached == ["a.png", "b.png", "c.png"]  # type: ignore[attr-defined]
     out, err = capsys.readouterr()
     assert err == "cvtool: error: b.png: a side of 9 pixels is too large\n"

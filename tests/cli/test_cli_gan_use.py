@@ -234,7 +234,7 @@ def test_broken_weights_are_told_once(cvtool, here: Path, plain: Path) -> None:
     for name in "ab":
         Image.new("RGB", (8, 8), "red").save(f"{name}.png")
     Path("w.pth").write_bytes(b"no weights")
-    words = ("--checkpoint", plain, "--weights", "w.pth", "--json")
+    words = ("--checkpoint", plain, "--features", 1, "--weights", "w.pth", "--json")
     done = cvtool("gan", "invert", "a.png", "b.png", *words)
     assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
     assert "w.pth" in done.err

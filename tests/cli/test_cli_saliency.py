@@ -253,9 +253,7 @@ def test_a_ranking_over_a_folder(cvtool, photos: Path, monkeypatch: pytest.Monke
     assert len(list(Path("out").iterdir())) == 6
 
 
-def test_the_ranking_leaves_the_picture_on_stdout_alone(
-    cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_ranking_leaves_the_picture_on_stdout_alone(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_only(monkeypatch, Method.gradient, Method.grad_cam)
     monkeypatch.setattr("cvtool.saliency.evaluation.STEPS", 2)
     done = cvtool("saliency", "tabby.png", "--method", "all", "--evaluate", "-o", "-")

@@ -1,4 +1,4 @@
-"""Several inputs: what they share is told of once, what concerns one ends one, Ctrl-C loses nothing that is computed."""
+"""Several inputs: what they share is told once, what concerns one ends one, Ctrl-C loses nothing that is computed."""
 
 from __future__ import annotations
 

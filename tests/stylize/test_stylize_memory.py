@@ -148,7 +148,9 @@ def test_what_cannot_be_met_names_the_least_that_can() -> None:
     assert choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(least)).tile
     with pytest.raises(UnsuitableInputError):
         choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(0.9 * least))
-    with pytest.raises(UnsuitableInputError, match=r"1.2 GB of free memory .* Close other programs, or lower --size\.$"):
+    with pytest.raises(
+        UnsuitableInputError, match=r"1.2 GB of free memory .* Close other programs, or lower --size\.$"
+    ):
         choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(1.2e9, asked=False))
 
 

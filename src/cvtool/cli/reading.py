@@ -105,8 +105,12 @@ class Reading(Generic[A]):
                 return None
             written = [done]
             for other in self.rest():
+
+                def work(_: Input, it: Done[A] = other) -> None:
+                    write(it)
+
                 given = self.inputs[other.number]
-                error = attempt(given, lambda _, it=other: write(it), command=command, console=console, alone=False)
+                error = attempt(given, work, command=command, console=console, alone=False)
                 written += [other] if error is None else []
             return written
 
