@@ -20,6 +20,7 @@ SOURCE = Path(errors.__file__).parents[1]
         (errors.CvtoolError, 1),
         (errors.UsageError, 2),
         (errors.UnknownNameError, 2),
+        (errors.UnsuitableInputError, 2),
         (errors.BadInputError, 3),
         (errors.WeightsUnavailableError, 4),
         (errors.GoalNotReachedError, 5),
@@ -33,7 +34,7 @@ def test_every_class_carries_its_exit_code(error: type[errors.CvtoolError], code
 
 def test_the_docstring_draws_every_class() -> None:
     classes = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, errors.CvtoolError)]
-    assert len(classes) == 7
+    assert len(classes) == 8
     for one in classes:
         line = next(line for line in (errors.__doc__ or "").splitlines() if one.__name__ in line)
         assert str(one.exit_code) in line.split()

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from cvtool.codecs.rasters import rounded, to_levels
-from cvtool.errors import CvtoolError, UsageError
+from cvtool.errors import CvtoolError, UnsuitableInputError, UsageError
 from cvtool.images import (
     FORMATS,
     Picture,
@@ -321,6 +321,11 @@ class TestEncoding:
     def test_refusals(self, shape: tuple[int, ...], format: str, options: dict, words: str) -> None:
         with pytest.raises(UsageError, match=words):
             encode_picture(np.zeros(shape, dtype=np.float32), format, **options)
+
+    def test_a_picture_too_large_for_the_format_is_refused_by_itself(self) -> None:
+        with pytest.raises(UnsuitableInputError, match="16383 of webp"):
+            encode_picture(np.zeros((16_384, 1, 3), dtype=np.float32), "webp")
+        assert encode_picture(np.zeros((16_383, 1, 3), dtype=np.float32), "webp")
 
     @pytest.mark.parametrize("format", FORMATS)
     def test_pixels_that_are_not_numbers_are_no_picture(self, format: str) -> None:

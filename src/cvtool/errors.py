@@ -2,7 +2,8 @@
 
     CvtoolError                     1   unexpected failure
     ├── UsageError                  2   wrong usage: the call cannot be carried out as written
-    │   └── UnknownNameError        2   a model, method, layer, class … that does not exist; names the nearest
+    │   ├── UnknownNameError        2   a model, method, layer, class … that does not exist; names the nearest
+    │   └── UnsuitableInputError    2   an input of such a kind or size that this call cannot be carried out for it
     ├── BadInputError               3   a file that is missing, unreadable, truncated or of another kind
     ├── WeightsUnavailableError     4   the model is known, its weights are not on this machine
     ├── GoalNotReachedError         5   the work was done, its goal was not reached
@@ -52,6 +53,10 @@ class UnknownNameError(UsageError):
         if hint:
             parts.append(hint)
         super().__init__(" ".join(parts))
+
+
+class UnsuitableInputError(UsageError):
+    """Sound, but too large or otherwise such that the call cannot be carried out for it; it could for another."""
 
 
 class BadInputError(CvtoolError):

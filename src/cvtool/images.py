@@ -35,7 +35,7 @@ from cvtool.codecs.rasters import (
     to_levels,
     unit,
 )
-from cvtool.errors import BadInputError, CvtoolError, UsageError
+from cvtool.errors import BadInputError, CvtoolError, UnsuitableInputError, UsageError
 from cvtool.files import read_input, shown
 
 FORMATS = ("png", "jpg", "webp", "tiff")
@@ -143,7 +143,8 @@ def encode_picture(
         quality: of ``jpg`` and ``webp``, 1 to 100; None for 95.
 
     Raises:
-        UsageError: unknown format, depth or shape, or a picture larger than the format allows.
+        UsageError: unknown format, depth or shape.
+        UnsuitableInputError: the picture is larger than the format allows.
         CvtoolError: some pixel is not a number.
     """
     _check_encodable(pixels, format, alpha, bits)
@@ -298,7 +299,7 @@ def _check_encodable(pixels: Pixels, format: str, alpha: Pixels | None, bits: in
         raise UsageError(f"Alpha of shape {alpha.shape} does not fit a picture of shape {pixels.shape}.")
     side, limit = max(pixels.shape), MAX_SIDE.get(format)
     if limit is not None and side > limit:
-        raise UsageError(f"A side of {side} pixels is more than the {limit} of {format}. Use png or tiff.")
+        raise UnsuitableInputError(f"A side of {side} pixels is more than the {limit} of {format}. Use png or tiff.")
     if not np.isfinite(pixels).all() or (alpha is not None and not np.isfinite(alpha).all()):
         raise CvtoolError("The picture holds pixels that are not numbers and cannot be written. Try fp32 precision.")
 

@@ -752,6 +752,43 @@ def test_ctrl_c_names_what_was_described(cvtool, shelf: Path, here: Path, monkey
     assert len(Path("said.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.parametrize(("times", "described"), [(1, 2), (2, 0)])
+def test_ctrl_c_while_a_description_is_written(
+    cvtool, shelf: Path, here: Path, monkeypatch: pytest.MonkeyPatch, times: int, described: int
+) -> None:
+    """Of three pictures two are described together: both are told; the second Ctrl-C ends at once."""
+    import cvtool.caption.views as views
+
+    plain, left = views.attention_sheet, [times]
+
+    def draw(*arguments):
+        for _ in range(left.pop() if left else 0):
+            signal.raise_signal(signal.SIGINT)
+        return plain(*arguments)
+
+    monkeypatch.setattr(views, "attention_sheet", draw)
+    for color in COLORS:
+        paint(here / f"photos/{color}.png", color)
+    words = ("caption", "describe", "photos", "--checkpoint", shelf / "run/best.safetensors", "--batch", 2, "-q")
+    done = cvtool(*words, "-o", "said.jsonl", "--attention", "out")
+    assert done.code == 130
+    assert f"stopped after {described} of 3 pictures" in done.err
+    assert len(list(Path("out").glob("*"))) == described
+    if described:
+        said = [json.loads(line)["image"] for line in Path("said.jsonl").read_text().splitlines()]
+        assert said == ["photos/blue.png", "photos/green.png"]
+
+
+@pytest.mark.parametrize("words", [("photos",), ("--files-from", "list.txt")], ids=lambda words: words[0])
+def test_attention_of_what_may_be_several_goes_to_a_folder(cvtool, shelf: Path, here: Path, words) -> None:
+    """However many there are this time."""
+    paint(here / "photos/red.png", "red")
+    (here / "list.txt").write_text("photos/red.png\n")
+    checkpoint = shelf / "run/best.safetensors"
+    assert cvtool("caption", "describe", *words, "--checkpoint", checkpoint, "--attention", "out", "-q").code == 0
+    assert [path.name for path in Path("out").iterdir()] == ["red-attention.png"]
+
+
 def test_describe_refuses(cvtool, shelf: Path, here: Path) -> None:
     paint(here / "red.png", "red")
     paint(here / "blue.png", "blue")

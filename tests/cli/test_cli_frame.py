@@ -26,6 +26,7 @@ from cvtool.errors import (
     CvtoolError,
     GoalNotReachedError,
     Interrupted,
+    UnsuitableInputError,
     UsageError,
     WeightsUnavailableError,
 )
@@ -216,9 +217,22 @@ def test_a_message_without_the_name_gets_it(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.startswith("cvtool: error: a.png: out of memory")
 
 
+def test_one_that_is_too_large_does_not_stop_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BadInputError, match=r"1 of 3 .*: b\.png\."):
+        in_batch(
+            ["a.png", "b.png", "c.png"], {"b.png": UnsuitableInputError("a side of 9 pixels is too large")}, json=True
+        )
+    assert in_batch.reached == ["a.png", "b.png", "c.png"]  # type: ignore[attr-defined]
+    out, err = capsys.readouterr()
+    assert err == "cvtool: error: b.png: a side of 9 pixels is too large\n"
+    assert json.loads(out).items() >= {"input": "b.png", "error": "a side of 9 pixels is too large"}.items()
+
+
 def test_a_single_bad_input_keeps_its_own_error() -> None:
     with pytest.raises(GoalNotReachedError, match=r"^missed$"):
         in_batch(["a"], {"a": GoalNotReachedError("missed")})
+    with pytest.raises(UnsuitableInputError, match=r"^too large$"):
+        in_batch(["a"], {"a": UnsuitableInputError("too large")})
     with pytest.raises(MemoryError):
         in_batch(["a"], {"a": MemoryError()})
 

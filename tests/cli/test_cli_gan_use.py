@@ -238,6 +238,27 @@ def test_several_pictures_are_inverted(cvtool, here: Path, plain: Path) -> None:
     assert len(list(Path("out").iterdir())) == 2
 
 
+def test_the_same_picture_twice(cvtool, here: Path, plain: Path) -> None:
+    """Each has a result of its own."""
+    Image.new("RGB", (8, 8), "red").save("a.png")
+    done = cvtool("gan", "invert", "a.png", "a.png", "--checkpoint", plain, "--steps", 2, "--starts", 2, "--json")
+    assert done.code == 0
+    written = ["a-inverted.png", "a-inverted-2.png"]
+    assert [json.loads(line)["output"] for line in done.out.splitlines()] == written
+    assert all(Path(name).is_file() for name in written)
+
+
+def test_broken_weights_are_told_once(cvtool, here: Path, plain: Path) -> None:
+    for name in "ab":
+        Image.new("RGB", (8, 8), "red").save(f"{name}.png")
+    Path("w.pth").write_bytes(b"no weights")
+    words = ("--checkpoint", plain, "--features", 1, "--weights", "w.pth", "--json")
+    done = cvtool("gan", "invert", "a.png", "b.png", *words)
+    assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
+    assert "w.pth" in done.err
+    assert "absent.png" in cvtool("gan", "invert", "absent.png", *words).err, "a single picture is read first"
+
+
 def test_pictures_are_also_compared_by_what_a_network_sees(cvtool, here: Path, plain: Path) -> None:
     Image.new("RGB", (8, 8), "red").save("a.png")
     words = ("--checkpoint", plain, "--steps", 2, "--starts", 2, "--features", 1, "-q")

@@ -255,6 +255,20 @@ def test_a_ranking_over_a_folder(cvtool, photos: Path, monkeypatch: pytest.Monke
     assert len(list(Path("out").iterdir())) == 6
 
 
+def test_the_ranking_leaves_the_picture_on_stdout_alone(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_only(monkeypatch, Method.gradient, Method.grad_cam)
+    found = Evaluation(0.6, 0.1, 1.0, 0.2, 0.2, None)
+    monkeypatch.setattr("cvtool.saliency.evaluation.evaluate", lambda *_: found)
+    done = cvtool("saliency", "tabby.png", "--method", "all", "--evaluate", "-o", "-")
+    assert done.code == 0
+    assert ("PNG" in done.out[:8], len(done.out.rpartition("IEND")[2]) <= 12) == (True, True), "what ends it, escaped"
+    assert "insertion − deletion" in done.err
+    assert [line.split()[0] for line in done.err.splitlines()[-2:]] in (
+        ["gradient", "grad-cam"],
+        ["grad-cam", "gradient"],
+    )
+
+
 def test_a_folder_with_a_broken_file(cvtool, photos: Path) -> None:
     done = cvtool("saliency", "photos", "-o", "out", "--json")
     found = lines(done)

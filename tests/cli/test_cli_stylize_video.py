@@ -240,6 +240,18 @@ def test_outputs_that_cannot_be(here: Path, clips: list[str], output: str | None
         plan_clips(clips, output=output, inputs=[here / "wave.png"])
 
 
+def test_what_is_wrong_with_the_network_is_told_once(
+    here: Path, during: dict[int, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: ClipPainter) -> None:
+        raise BadInputError("'w.pth' is broken")
+
+    monkeypatch.setattr(ClipPainter, "model", property(broken))
+    with pytest.raises(BadInputError, match=r"^'w.pth' is broken$"):
+        run(make_gif(here / "a.gif"), make_gif(here / "b.gif"), output="out/")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_module_is_quick_to_import() -> None:
     """``--help`` must import neither torch nor what reads clips."""
     import subprocess

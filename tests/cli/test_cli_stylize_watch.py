@@ -16,7 +16,7 @@ from cvtool.cli.options import Format
 from cvtool.cli.outputs import Destination
 from cvtool.cli.stylize_watch import Results, plan_watch, watch_folder
 from cvtool.cli.watching import SETTLED, FolderWatch, Found, pictures_in
-from cvtool.errors import BadInputError, CvtoolError, Interrupted, UsageError
+from cvtool.errors import BadInputError, CvtoolError, Interrupted, UnsuitableInputError, UsageError
 
 NOW = 1_000_000.0
 
@@ -177,6 +177,22 @@ def test_a_bad_picture_is_told_and_tried_again_when_it_changes(inbox: Path, capf
     (line,) = map(json.loads, out.splitlines())
     assert line["input"].endswith("bad.png")
     assert "not a picture" in line["error"]
+
+
+def test_a_picture_that_is_too_large_does_not_end_the_watch(inbox: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png"):
+        save(inbox / name)
+
+    class Small(Painter):
+        def __call__(self, given: Input, destination: Destination) -> None:
+            if given.path is not None and given.path.name == "a.png":
+                raise UnsuitableInputError("it is too large")
+            super().__call__(given, destination)
+
+    painter = Small()
+    followed(inbox, painter, press_after(1))
+    assert painter.done == [("b.png", "b-stylize.png")]
+    assert "a.png: it is too large" in capfd.readouterr().err
 
 
 def test_ctrl_c_in_the_middle_of_a_picture_ends_after_it(inbox: Path) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cvtool.errors import UsageError
-from cvtool.stylize.pyramid import LEAST_STEPS, Scale, fit_to_budget, plan_scales, spread
+from cvtool.errors import UnsuitableInputError, UsageError
+from cvtool.stylize.pyramid import LEAST_STEPS, Scale, fit_to_budget, output_size, plan_scales, spread
 
 
 def plan(height=384, width=512, smallest=128, steps=(160, 10), wanted=()):
@@ -33,6 +33,21 @@ def test_one_number_is_spread_and_a_list_is_taken():
     assert [s.steps for s in plan(wanted=(5, 0, 3, 2, 1))] == [5, 0, 3, 2, 1]
     with pytest.raises(UsageError, match="2 numbers, but there are 5 scales"):
         plan(wanted=(5, 3))
+
+
+def test_the_size_of_a_content_is_its_own_matter():
+    """And one that was asked for, that of all contents."""
+    assert output_size(200, 100, 0) == (200, 100)
+    with pytest.raises(UnsuitableInputError, match="100×16385"):
+        output_size(16385, 100, 0)
+    with pytest.raises(UsageError) as asked:
+        output_size(200, 100, 16385)
+    assert not isinstance(asked.value, UnsuitableInputError)
+    assert output_size(16385, 100, 16384)[0] == 16384
+    for own_size in (True, False):
+        with pytest.raises(UsageError) as wanted:
+            plan_scales(384, 512, smallest=128, steps=(160, 10), wanted=(5, 3), own_size=own_size)
+        assert isinstance(wanted.value, UnsuitableInputError) is own_size
 
 
 @given(st.integers(0, 10_000), st.lists(st.floats(0.01, 100), min_size=1, max_size=9))

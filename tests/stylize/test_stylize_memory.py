@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cvtool.errors import UsageError
+from cvtool.errors import UnsuitableInputError, UsageError
 from cvtool.models.loader import Model, load
 from cvtool.stylize.extractor import EVERYWHERE, Extractor, Guides, Seen
 from cvtool.stylize.memory import (
@@ -139,24 +139,26 @@ def test_the_largest_tile_that_fits() -> None:
 
 
 def test_what_cannot_be_met_names_the_least_that_can() -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(UnsuitableInputError) as caught:
         choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(1.2e9))
     text = str(caught.value)
     assert text.startswith("1.2 GB at --max-memory is too little for 4096×2731: the least is ")
     assert text.endswith(" GB. Raise it, or lower --size.")
     least = float(text.partition("least is ")[2].partition(" GB")[0]) * 1e9
     assert choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(least)).tile
-    with pytest.raises(UsageError):
+    with pytest.raises(UnsuitableInputError):
         choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(0.9 * least))
-    with pytest.raises(UsageError, match=r"1.2 GB of free memory .* Close other programs, or lower --size\.$"):
+    with pytest.raises(
+        UnsuitableInputError, match=r"1.2 GB of free memory .* Close other programs, or lower --size\.$"
+    ):
         choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(1.2e9, asked=False))
 
 
 def test_a_tile_that_was_asked_for_is_kept_or_refused() -> None:
     assert choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(6e9), tile=200).tile == 200
-    with pytest.raises(UsageError, match="Use smaller tiles, raise it, or lower --size"):
+    with pytest.raises(UnsuitableInputError, match="Use smaller tiles, raise it, or lower --size"):
         choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(6e9), tile=2000)
-    with pytest.raises(UsageError, match="Use --tile auto, raise it, or lower --size"):
+    with pytest.raises(UnsuitableInputError, match="Use --tile auto, raise it, or lower --size"):
         choose_tile(BIG, NEEDS, lambda: FIELD, 5e8, Limit(6e9), tile=0)
 
 
@@ -164,10 +166,11 @@ def test_a_network_that_knows_no_tiles_says_what_it_needs() -> None:
     def field() -> Field:
         raise UsageError("The layers see all. Use --tile off, or another --model.")
 
-    with pytest.raises(UsageError, match=r"the least is 17 GB\. The layers see all\. Raise it, or lower --size\."):
+    with pytest.raises(UnsuitableInputError, match=r"is 17 GB\. The layers see all\. Raise it, or lower --size\."):
         choose_tile(BIG, NEEDS, field, 5e8, Limit(6e9))
-    with pytest.raises(UsageError, match="--tile off"):
+    with pytest.raises(UsageError, match="--tile off") as caught:
         choose_tile(BIG, NEEDS, field, 5e8, Limit(6e9), tile=512)
+    assert not isinstance(caught.value, UnsuitableInputError), "other pictures would not fare better"
 
 
 def test_the_limit_is_what_was_asked_for_or_most_of_what_is_free() -> None:

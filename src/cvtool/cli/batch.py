@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from cvtool.cli.console import Console
 from cvtool.cli.failures import explain
-from cvtool.errors import BadInputError, GoalNotReachedError, is_out_of_memory
+from cvtool.cli.outputs import Destination, Skipping
+from cvtool.errors import BadInputError, GoalNotReachedError, UnsuitableInputError, is_out_of_memory
 
 
 class Named(Protocol):
@@ -27,7 +28,7 @@ MOST_NAMES = 10
 def for_each(inputs: Collection[N], work: Callable[[N], None], *, command: str, console: Console) -> None:
     """Call `work` on every input.
 
-    A bad input, a goal that was not reached, and an input too big for the memory end only that input's
+    A bad input, one that is too large, e.g. for the memory, and a goal that was not reached end only that input's
     work. Wrong usage and everything unexpected ends all: it would meet the next input, too.
 
     Raises:
@@ -52,7 +53,7 @@ def attempt(given: N, work: Callable[[N], None], *, command: str, console: Conso
     try:
         work(given)
     except Exception as error:
-        if not _concerns_one_input(error):
+        if not concerns_one_input(error):
             raise
         failure = explain(error)
         if not isinstance(error, GoalNotReachedError):  # that one has printed its result already
@@ -64,8 +65,19 @@ def attempt(given: N, work: Callable[[N], None], *, command: str, console: Conso
     return None
 
 
-def _concerns_one_input(error: Exception) -> bool:
-    return isinstance(error, (BadInputError, GoalNotReachedError)) or is_out_of_memory(error)
+def concerns_one_input(error: Exception) -> bool:
+    """Whether other inputs may still be done after that."""
+    return isinstance(error, (BadInputError, GoalNotReachedError, UnsuitableInputError)) or is_out_of_memory(error)
+
+
+def worth_preparing(inputs: int, skipping: Skipping, results: Iterable[Destination]) -> bool:
+    """Whether to load what all inputs share before the first, so that what is wrong with it is told once.
+
+    A single input is read first, since a wrong path is told at once then; and where all results are left as they are,
+    there is nothing to load for.
+    """
+    there = skipping.wanted and all(each.path is not None and each.path.exists() for each in results)
+    return inputs > 1 and not there
 
 
 @dataclass

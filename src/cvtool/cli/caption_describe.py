@@ -156,7 +156,8 @@ def describe(
     sheets: Sequence[Destination | None] = [None] * len(inputs)
     if attention is not None:
         names = ResultNames(inputs, "attention")
-        sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json)
+        collected = files_from is not None or any(given.collected for given in inputs)
+        sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json, collected=collected)
     taken = files_of(sheets) if output or report else set()
     for option, path in (("--output", output), ("--report", report)):
         if path is not None:
@@ -262,11 +263,18 @@ class Describing:
         """Describe one picture and say it.
 
         Raises:
+            KeyboardInterrupt: Ctrl-C; what was described is said.
             CvtoolError: as reading, loading and writing raise them.
         """
         done = self._reading.take(self.together)
         if done is None:  # another attempt of this launch has done it
             return
+        if self._reading.write(done, self._write, command="caption describe", console=self.console) is not None:
+            raise KeyboardInterrupt  # the command tells how far it came
+
+    def _write(self, done: Done[Description]) -> None:
+        """Say one description, and draw where the captioner looked."""
+        given = self.inputs[done.number]
         sheet = self.sheets[done.number]
         drawn = [] if sheet is None else [self._draw(sheet, given, done)]
         self.report.show(

@@ -179,7 +179,8 @@ def train(
         seed=seed,
         precision=precision.value,
     )
-    from cvtool.cli.caption_trainer import Request, carry_out
+    from cvtool.cli.caption_request import Request
+    from cvtool.cli.caption_trainer import carry_out
 
     carry_out(
         Request(

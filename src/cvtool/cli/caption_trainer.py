@@ -6,20 +6,20 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cvtool import __version__
-from cvtool.caption.options import Engine, ModelOptions, TrainOptions
+from cvtool.caption.options import Engine
 from cvtool.cli.caption_data import checked, complete_features, known_in
 from cvtool.cli.caption_page import Showing, sheets_of
+from cvtool.cli.caption_request import Request
 from cvtool.cli.console import Console
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
-from cvtool.cli.runs import absolute, check_same, plain, restore
+from cvtool.cli.runs import absolute, check_same, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
 from cvtool.provenance import environment
 from cvtool.run_files import BEST, LAST, REPORT
@@ -42,29 +42,6 @@ if TYPE_CHECKING:
 
 FEATURES = "features.h5"
 """Of a run's pictures, in its directory, unless told otherwise."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of a run; it is kept in its config.json, and a resumed run must ask the same."""
-
-    data: str
-    split_file: Path | None
-    skip_bad: bool
-    run: Path
-    features: Path | None
-    model: str
-    weights: Path | None
-    device: str
-    start: Path | None
-    limit: int | None
-    engine: Engine
-    model_options: ModelOptions
-    train_options: TrainOptions
-
-    def record(self) -> dict[str, Any]:
-        """As JSON holds it, without what may differ when a run goes on: places and the device."""
-        return plain(self, without=("run", "features", "device", "data", "split_file", "weights", "start"))
 
 
 def carry_out(request: Request, context: typer.Context, console: Console, *, resume: bool, overwrite: bool) -> None:

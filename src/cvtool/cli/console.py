@@ -172,15 +172,16 @@ class Console:
             # DEL is ASCII, and JSON lets it be.
             self.line(json_format.dumps(record, allow_nan=False).replace("\x7f", "\\u007f"))
 
-    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = ()) -> None:
-        """Print columns on stdout, aligned with blanks so that they stay easy to read and to cut."""
+    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str] = (), *, aside: bool = False) -> None:
+        """Print columns, aligned with blanks to stay easy to read and to cut: on stdout, or `aside` on stderr."""
         lines = [tuple(map(harmless, line)) for line in ((header, *rows) if header else rows)]
         if not lines:
             return
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        tell = self.say if aside else self.line
         for line in lines:
             cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            self.line("  ".join(cells).rstrip())
+            tell("  ".join(cells).rstrip())
 
     def line(self, text: str) -> None:
         """Print one line of data on stdout."""

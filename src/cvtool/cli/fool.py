@@ -277,7 +277,14 @@ def fool(
     if all_targets:
         ranking = Ranking(console, options, model, weights, device)
         sharing.divide(len(inputs), 1)
-        sharing.for_each(sharing.own(inputs), ranking.rank, command="fool", console=console, device=device)
+        sharing.for_each(
+            sharing.own(inputs),
+            ranking.rank,
+            command="fool",
+            console=console,
+            device=device,
+            before=lambda: ranking.prepare(len(inputs)),
+        )
         return
     detail = "untargeted" if target is None else class_part(target, "target")
     details = [detail if len(methods) == 1 else f"{name}-{detail}" for name in methods]
@@ -345,7 +352,7 @@ def fool(
                 command="fool",
                 console=console,
                 device=device,
-                before=work.prepare,
+                before=lambda: work.prepare(len(inputs)),
                 kept=work.measured,
                 skipping=work.skipping,
             )

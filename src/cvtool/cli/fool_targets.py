@@ -30,11 +30,20 @@ class Ranking:
 
     @cached_property
     def victim(self) -> Victim:
-        """Loaded when the first picture has been read."""
+        """Of a single picture, loaded when that has been read."""
         from cvtool.fool.service import Victim
         from cvtool.models.loader import load
 
         return Victim.of(load(self.model_name, device=self.device_name, weights=self.weights))
+
+    def prepare(self, total: int) -> None:
+        """What is wrong with the network is told once, not for every one of the `total` pictures.
+
+        Raises:
+            CvtoolError: as loading it raises them.
+        """
+        if total > 1:
+            _ = self.victim
 
     def rank(self, given: Input) -> None:
         """Print the nearest wrong classes of one picture.

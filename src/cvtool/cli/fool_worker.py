@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
 from cvtool.cli.fool_notes import Notes, is_shared
 from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, write_plot
@@ -90,7 +91,7 @@ class Fooling:
 
     @cached_property
     def victim(self) -> Victim:
-        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        """Of a single picture, loaded when that has been read, so that a wrong path is told at once."""
         from cvtool.fool.service import Victim
         from cvtool.models.loader import load
 
@@ -129,12 +130,13 @@ class Fooling:
         device, mask = str(self.victim.model.device), self.request.mask
         return Notes(self.context, self.model_name, device, self.weights, mask, self.request.options)
 
-    def prepare(self) -> None:
-        """Refuse before any work what would be refused after it.
+    def prepare(self, total: int) -> None:
+        """Refuse before any work what would be refused after it; there are `total` pictures in all processes.
 
         Raises:
             UsageError: the options contradict each other.
-            BadInputError: the mask cannot be read.
+            BadInputError: the mask cannot be read; of several pictures, also the weights.
+            CvtoolError: of several pictures, as loading the networks raises it.
         """
         from cvtool.fool.service import check_options
 
@@ -142,6 +144,8 @@ class Fooling:
             options = replace(self.request.options, method=Method(name))
             check_options(options, targeted=self.request.target is not None, masked=self.request.mask is not None)
         _ = self._wears, self._mask, self._container
+        if worth_preparing(total, self.skipping, self.destinations):
+            _ = self.victim, self._others
 
     def fool(self, given: Input) -> None:
         """Change one picture with all methods, write and report each.
@@ -156,14 +160,18 @@ class Fooling:
             self.skipping.count += 1
             self.console.detail(f"{given.name}: its results are there already")
             return
-        missed = self._write(done)
-        if self._state.get("interrupted"):
-            others = list(self._reading.rest())  # attacked together with this one
-            for other in others:
-                self._write(other)
-            files = (each for one in (done, *others) for each in self._destinations(one.number)[: len(one.answer)])
-            written = ", ".join(repr(each.name) for each in files)
-            raise Interrupted(f"stopped at '{given.name}'; the best so far is in {written}.")
+        missed: list[str] = []
+        written = self._reading.write(
+            done,
+            lambda each: missed.extend(self._write(each)),
+            command="fool",
+            console=self.console,
+            stopped=self._state.get("interrupted", False),
+        )
+        if written is not None:
+            files = (each for one in written for each in self._destinations(one.number)[: len(one.answer)])
+            names = ", ".join(repr(each.name) for each in files)
+            raise Interrupted(f"stopped at '{given.name}'; the best so far is in {names}.")
         if missed:
             raise GoalNotReachedError(
                 f"{given.name}: not fooled as asked; the best try is in {', '.join(map(repr, missed))}. "

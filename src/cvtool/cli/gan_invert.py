@@ -23,6 +23,8 @@ from cvtool.gan.use_options import InvertOptions
 from cvtool.models.cards import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
 
     from cvtool.gan.inversion import Inversion
@@ -96,9 +98,9 @@ def invert(
                             seed=seed)  # fmt: skip
     opened = open_generator(checkpoint)
     number = label_numbers([label], opened.classes)[0] if label is not None else None
-    work = Inverting(
-        context, console, opened, options, number, model, weights, device, dict(zip(inputs, destinations, strict=True))
-    )
+    work = Inverting(context, console, opened, options, number, model, weights, device, iter(destinations))
+    if len(inputs) > 1:  # what is wrong with the network is told once, not for every picture
+        _ = work.model
     try:
         for_each(inputs, work.invert, command="gan invert", console=console)
     finally:
@@ -118,7 +120,7 @@ class Inverting:
     model_name: str
     weights: Path | None
     device_name: str
-    destinations: dict[Input, Destination]
+    destinations: Iterator[Destination]
     found: list[Inversion] = field(default_factory=list)
 
     @cached_property
@@ -147,6 +149,7 @@ class Inverting:
         from cvtool.gan.inversion import fitted, invert
         from cvtool.images import flatten
 
+        destination = next(self.destinations)  # also of a picture that cannot be read
         picture, digest = read_input(given)
         shape = self.opened.checkpoint.generator.shape
         wanted = fitted(flatten(picture), shape.size, shape.channels)
@@ -159,7 +162,6 @@ class Inverting:
                 device=self.device, progress=progress, stop=stop,
             )  # fmt: skip
         self.found.append(found)
-        destination = self.destinations[given]
         self._draw(destination, given, digest, found)
         self._report(destination, given, found)
         if found.stopped_by == "interrupt":

@@ -50,9 +50,7 @@ def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Sto
         yield never
         return
 
-    if unheard.is_set():
-        unheard.clear()
-        raise KeyboardInterrupt
+    end_if_unheard()
     asked: float | None = None
     heard = False
     launched = launch() is not None
@@ -92,6 +90,35 @@ def stop_on_interrupt(notice: Callable[[], None] = lambda: None) -> Iterator[Sto
                 _handlers[-1](signal.SIGINT, None)
             else:
                 unheard.set()
+
+
+@contextmanager
+def finish_on_interrupt(notice: Callable[[], None] = lambda: None, *, stopped: bool = False) -> Iterator[Stop]:
+    """As `stop_on_interrupt`, for writing what is computed: that begins even if the work before was asked to stop.
+
+    The lent `Stop` is True from the start then, and Ctrl-C ends at once.
+
+    Args:
+        notice: as there.
+        stopped: the work before was asked, and heard of it.
+    """
+    if stopped or unheard.is_set():
+        unheard.clear()
+        yield lambda: True
+        return
+    with stop_on_interrupt(notice) as stop:
+        yield stop
+
+
+def end_if_unheard() -> None:
+    """Called before work begins.
+
+    Raises:
+        KeyboardInterrupt: the work before this was asked to stop at its very end, and so did not hear of it.
+    """
+    if unheard.is_set():
+        unheard.clear()
+        raise KeyboardInterrupt
 
 
 def end_on_terminate() -> None:

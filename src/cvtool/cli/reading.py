@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from cvtool.cli.batch import attempt
+from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input, read_input
+from cvtool.cli.interrupts import end_if_unheard, finish_on_interrupt
 from cvtool.errors import BadInputError
 
 if TYPE_CHECKING:
@@ -62,6 +65,7 @@ class Reading(Generic[A]):
         Raises:
             BadInputError: it cannot be read.
             CvtoolError: as `compute` raises them.
+            KeyboardInterrupt: Ctrl-C came too late for what was done before, and more would have to be computed.
         """
         number, self._next = self._next, self._next + 1
         if number not in self.ready:
@@ -75,7 +79,43 @@ class Reading(Generic[A]):
         """What is computed and not taken yet."""
         return [found for _, found in sorted(self.ready.items()) if isinstance(found, Done)]
 
+    def write(
+        self, done: Done[A], write: Callable[[Done[A]], None], *, command: str, console: Console, stopped: bool = False
+    ) -> list[Done[A]] | None:
+        """Write an answer; after Ctrl-C, now or before, also all others that are computed.
+
+        Args:
+            done: was taken.
+            write: writes one, and tells of it.
+            command: its name.
+            console: of the command.
+            stopped: Ctrl-C was pressed while they were computed.
+
+        Returns:
+            after Ctrl-C what was written, else None.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C once more.
+            CvtoolError: as `write` raises them; of the others only what does not concern that one alone.
+        """
+        notice = "writing what is computed; Ctrl-C again quits at once"
+        with finish_on_interrupt(lambda: console.say(notice), stopped=stopped) as stop:
+            write(done)
+            if not stop():
+                return None
+            written = [done]
+            for other in self.rest():
+
+                def work(_: Input, it: Done[A] = other) -> None:
+                    write(it)
+
+                given = self.inputs[other.number]
+                error = attempt(given, work, command=command, console=console, alone=False)
+                written += [other] if error is None else []
+            return written
+
     def _fill(self, numbers: range) -> None:
+        end_if_unheard()
         pictures: dict[int, Read] = {}
         for number in numbers:
             try:

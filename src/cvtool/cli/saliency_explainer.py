@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cvtool import __version__
+from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination, Skipping
@@ -86,7 +87,7 @@ class Explaining:
 
     @cached_property
     def explainer(self) -> Explainer:
-        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        """Of a single picture, loaded when that has been read, so that a wrong path is told at once."""
         from cvtool.models.loader import load
         from cvtool.saliency.service import Explainer
 
@@ -127,17 +128,19 @@ class Explaining:
 
         Raises:
             UsageError: a contrast for a method that knows none, or boxes of other pictures.
-            BadInputError: the boxes cannot be read.
+            BadInputError: the boxes cannot be read; of several pictures, also the weights or the baseline.
+            CvtoolError: of several pictures, as loading the network raises it.
         """
         if self.request.boxes is not None and not any(given.stem in self._boxes for given in inputs):
             raise UsageError(f"None of the pictures has boxes in '{self.request.boxes}'. The files' names must agree.")
-        if self.request.contrast is None:
-            return
-        from cvtool.saliency.service import check_contrast
+        if self.request.contrast is not None:
+            from cvtool.saliency.service import check_contrast
 
-        for name in self.request.methods:
-            if name not in (ALL, AUTO):
-                check_contrast(Method(name))
+            for name in self.request.methods:
+                if name not in (ALL, AUTO):
+                    check_contrast(Method(name))
+        if worth_preparing(len(inputs), self.skipping, self.destinations):
+            _ = self.explainer, self._baseline
 
     def explain(self, given: Input) -> None:
         """Explain one picture with all methods, write and report each.
@@ -153,13 +156,12 @@ class Explaining:
         if done is None:
             self.skipping.count += 1
             return
-        found = [done, *self._reading.rest()] if self._state.get("interrupted") else [done]
-        if not any(each.answer for each in found):
+        stopped = self._state.get("interrupted", False)
+        if stopped and not any(each.answer for each in (done, *self._reading.rest())):
             raise KeyboardInterrupt
-        for each in found:
-            self._write(each)
-        if self._state.get("interrupted"):
-            raise Interrupted(f"stopped at '{given.name}'; what was done is in {self._names_of(found)}.")
+        written = self._reading.write(done, self._write, command="saliency", console=self.console, stopped=stopped)
+        if written is not None:
+            raise Interrupted(f"stopped at '{given.name}'; what was done is in {self._names_of(written)}.")
 
     def _names_of(self, found: Sequence[Done[list[Answer]]]) -> str:
         files = (each for done in found for each in self._destinations(done.number)[: len(done.answer)])
@@ -179,7 +181,8 @@ class Explaining:
             from cvtool.saliency.evaluation import Evaluation
 
             measured = [(name, method, Evaluation(**found)) for name, method, found in self.measured]
-            show_ranking(measured, self.table, self.console)
+            on_stdout = any(each.path is None for each in self.destinations[:1])
+            show_ranking(measured, self.table, self.console, aside=on_stdout)
 
     @cached_property
     def _reading(self) -> Reading[list[Answer]]:

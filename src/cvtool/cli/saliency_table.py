@@ -46,15 +46,17 @@ def ranking(measured: Sequence[tuple[str, str, Evaluation]]) -> list[dict[str, A
     return sorted(rows, key=lambda row: -row["score"])
 
 
-def show_ranking(measured: Sequence[tuple[str, str, Evaluation]], path: Path | None, console: Console) -> None:
-    """Print the ranking, and write it to `path` if there is one."""
+def show_ranking(
+    measured: Sequence[tuple[str, str, Evaluation]], path: Path | None, console: Console, *, aside: bool = False
+) -> None:
+    """Print the ranking, on stderr if `aside`, since stdout holds a picture; write it to `path` if there is one."""
     rows = ranking(measured)
     if not console.json and not console.quiet:
         header = ["method", "pictures", "insertion − deletion", "insertion", "deletion"]
         header += ["morf", "lerf", "seeds", "shuffled"]
         if BY_BOXES[0] in rows[0]:
             header += ["points", "inside", "of area"]
-        console.table([_cells(row) for row in rows], header)
+        console.table([_cells(row) for row in rows], header, aside=aside)
     if path is not None:
         write_table(path, rows)
 

@@ -10,6 +10,7 @@ import typer
 
 from cvtool.cli import options as shared
 from cvtool.cli import stylize_options as these
+from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, expand, one_file, paths_of, refuse_second_stdin
@@ -212,6 +213,8 @@ def stylize(
         )
         finals = plan_finals(contents, style_files, wanted, output=output, format=format, inputs=inputs)
         worker.prepare()
+        if len(contents) > 1:
+            worker.load()
         worker.draft(contents, sheets, finals, wanted, sheet_size)
         return
     if watch is not None:
@@ -233,6 +236,8 @@ def stylize(
 
     def prepare() -> None:
         worker.prepare()
+        if worth_preparing(len(contents), skipping, sharing.own(destinations)):
+            worker.load()
         worker.save_style()
 
     try:

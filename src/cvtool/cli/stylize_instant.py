@@ -33,7 +33,7 @@ class Instant:
 
     @cached_property
     def loaded(self) -> InstantPainter:
-        """Loaded when the first content has been read, so that a wrong path is told at once."""
+        """Of a single content, loaded when that has been read, so that a wrong path is told at once."""
         from cvtool.stylize.instant.service import load_painter
 
         return load_painter(self.painter, self.device)

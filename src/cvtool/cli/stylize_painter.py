@@ -87,7 +87,7 @@ class Painter:
 
     @cached_property
     def model(self) -> Model:
-        """Loaded when the first content has been read, so that a wrong path is told at once."""
+        """Of a single content, loaded when that has been read, so that a wrong path is told at once."""
         from cvtool.models.loader import load
 
         return load(self.model_name, device=self.device_name, weights=self.weights)
@@ -139,6 +139,16 @@ class Painter:
         for path in self.extras.written().values():
             make_folder(path.parent)
 
+    def load(self) -> None:
+        """Load now what paints all contents, so that what is wrong with it is told once.
+
+        Raises:
+            CvtoolError: as loading raises them.
+        """
+        _ = self.model
+        if self.instant is not None:
+            _ = self.instant.loaded
+
     def save_style(self) -> None:
         """Write the mixture of the styles, if it is asked for."""
         path = self.extras.save_style
@@ -167,8 +177,8 @@ class Painter:
         self.console.say(f"{len(self.styles.files)} styles -> {path}")
 
     def warm_up(self) -> None:
-        """Load the network now, and count a budget from each picture and not from the start of the process."""
-        _ = self.model
+        """Load what paints now, and count a budget from each picture and not from the start of the process."""
+        self.load()
         self._begun.append(True)
 
     def draft(

@@ -149,7 +149,7 @@ class ClipPainter:
 
     @cached_property
     def model(self) -> Model:
-        """Loaded when the first clip has been opened, so that a wrong path is told at once."""
+        """Of a single clip, loaded when that has been opened, so that a wrong path is told at once."""
         return self._load()
 
     @property
@@ -163,11 +163,13 @@ class ClipPainter:
 
         Raises:
             Interrupted: Ctrl-C; finished frames are kept.
-            CvtoolError: as `cvtool.cli.batch.for_each` raises.
+            CvtoolError: as `cvtool.cli.batch.for_each` raises, and of several clips as loading the network does.
         """
         if self.resume is not None:
             self._check_resume(clips)
         self.styles.check()
+        if len(clips) > 1:
+            _ = self.model
         for_each(clips, self.paint, command="stylize", console=self.console)
 
     def _check_resume(self, clips: Sequence[ClipOutput]) -> None:

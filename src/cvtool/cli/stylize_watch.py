@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from cvtool.cli.batch import for_each
+from cvtool.cli.batch import concerns_one_input, for_each
 from cvtool.cli.console import Console
 from cvtool.cli.failures import explain
 from cvtool.cli.inputs import Input
@@ -16,7 +16,7 @@ from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.options import Format
 from cvtool.cli.outputs import STDOUT, Destination, check_writable, make_folder, result_name
 from cvtool.cli.watching import FolderWatch
-from cvtool.errors import BadInputError, Interrupted, UsageError, is_out_of_memory
+from cvtool.errors import BadInputError, Interrupted, UsageError
 from cvtool.progress import Stop
 
 SECONDS_BETWEEN_LOOKS = 1.0
@@ -146,7 +146,7 @@ def _paint_all(
             )
             done += 1
         except Exception as error:
-            if not isinstance(error, BadInputError) and not is_out_of_memory(error):
+            if not concerns_one_input(error):
                 raise
             message = explain(error).message
             console.error(message if str(path) in message else f"{path}: {message}")

@@ -39,7 +39,9 @@ def draft_of(options: StylizeOptions, strength: float, size: int, content: tuple
     small = fit_longer_side(*content, min(size, max(whole)))
     steps: tuple[int, ...] = ()
     if options.steps:
-        scales = plan_scales(*whole, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps)
+        scales = plan_scales(
+            *whole, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps, own_size=not options.size
+        )
         count = len(plan_scales(*small, smallest=recipe.smallest, steps=recipe.steps))
         steps = tuple(scale.steps for scale in scales[:count])
     return replace(options, strength=strength, size=max(small), steps=steps, budget=None, style_weights=(), tile=None)

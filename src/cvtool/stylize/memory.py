@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cvtool.errors import UsageError
+from cvtool.errors import UnsuitableInputError, UsageError
 from cvtool.memory import available_memory, gpu_memory, process_memory, show_bytes
 from cvtool.models.loader import Model
 from cvtool.stylize.extractor import Extractor, Seen
@@ -315,7 +315,7 @@ def choose_tile(
         tile: a side that was asked for, 0 for no tiles; None chooses. It is checked against the limit, too.
 
     Raises:
-        UsageError: nothing stays below the limit; says the least that would do.
+        UnsuitableInputError: nothing stays below the limit; says the least that would do.
     """
     whole = Fit(0, estimate(job, needs, 0, None, base))
     fits = tile is None and whole.bytes <= limit.bytes
@@ -329,7 +329,8 @@ def choose_tile(
         if fits:
             return whole
         reason = str(error).partition(" Use --tile off")[0]  # which would not help here
-        raise UsageError(f"{_too_little(job, whole, limit)} {reason} {limit.advice} or lower --size.") from error
+        text = f"{_too_little(job, whole, limit)} {reason} {limit.advice} or lower --size."
+        raise UnsuitableInputError(text) from error
     if tile is not None:
         return _within(job, Fit(tile, estimate(job, needs, tile, seen, base)), limit, "Use smaller tiles, ")
     least = whole
@@ -345,7 +346,7 @@ def choose_tile(
 def _within(job: Job, fit: Fit, limit: Limit, instead: str) -> Fit:
     if fit.bytes > limit.bytes:
         advice = f"{instead}{limit.advice[0].lower()}{limit.advice[1:]}" if instead else limit.advice
-        raise UsageError(f"{_too_little(job, fit, limit)} {advice} or lower --size.")
+        raise UnsuitableInputError(f"{_too_little(job, fit, limit)} {advice} or lower --size.")
     return fit
 
 

@@ -75,8 +75,8 @@ def foresee(
         anchor, checkpoint: whether there will be one.
 
     Raises:
-        UsageError: nothing stays within the memory; says the least that would do. Or tiles are asked for, and the
-            network cannot work on them.
+        UnsuitableInputError: nothing stays within the memory; says the least that would do.
+        UsageError: tiles are asked for, and the network cannot work on them.
     """
     height, width = plan[-1].height, plan[-1].width
     free = available_memory() if model.device.type == "cpu" else None

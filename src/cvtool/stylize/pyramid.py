@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cvtool.errors import UsageError
+from cvtool.errors import UnsuitableInputError, UsageError
 from cvtool.images import fit_longer_side
 
 MAX_SIDE = 16384
@@ -40,17 +40,24 @@ def output_size(height: int, width: int, size: int) -> tuple[int, int]:
     """Height and width of the result of a content: longer side `size`, or the content's own for 0.
 
     Raises:
-        UsageError: larger than `MAX_SIDE`.
+        UsageError: larger than `MAX_SIDE`; an `UnsuitableInputError` where that is the content's own size.
     """
     if size:
         height, width = fit_longer_side(height, width, size)
     if max(height, width) > MAX_SIDE:
-        raise UsageError(f"A result of {width}×{height} pixels is too large. Use --size up to {MAX_SIDE}.")
+        kind = UsageError if size else UnsuitableInputError
+        raise kind(f"A result of {width}×{height} pixels is too large. Use --size up to {MAX_SIDE}.")
     return height, width
 
 
 def plan_scales(
-    height: int, width: int, *, smallest: int | None, steps: tuple[int, int], wanted: tuple[int, ...] = ()
+    height: int,
+    width: int,
+    *,
+    smallest: int | None,
+    steps: tuple[int, int],
+    wanted: tuple[int, ...] = (),
+    own_size: bool = False,
 ) -> tuple[Scale, ...]:
     """The pyramid that ends at height × width: longer sides end / 2^(i/2) from `smallest` up.
 
@@ -60,9 +67,10 @@ def plan_scales(
         steps: of the first and of the last scale, geometric in between; a single scale has the first number, and a
             result between `CHEAP_SIDE` and twice that has a last scale in between.
         wanted: () for the above; one number to spread in the same proportions; or one number per scale.
+        own_size: whether height and width are the content's own, rather than asked for.
 
     Raises:
-        UsageError: more or fewer numbers than scales.
+        UsageError: more or fewer numbers than scales; an `UnsuitableInputError` where the size is the content's own.
     """
     longer = max(height, width)
     octaves = 0.0 if smallest is None else math.log2(max(1.0, longer / smallest))
@@ -74,7 +82,8 @@ def plan_scales(
     shares = [first * fall ** (i / max(1, count - 1)) for i in range(count)]
     if len(wanted) > 1 and len(wanted) != count:
         names = ", ".join(f"{w}×{h}" for h, w in sizes)
-        raise UsageError(f"--steps has {len(wanted)} numbers, but there are {count} scales here ({names}).")
+        kind = UnsuitableInputError if own_size else UsageError
+        raise kind(f"--steps has {len(wanted)} numbers, but there are {count} scales here ({names}).")
     if len(wanted) == count and count > 1:
         numbers = list(wanted)
     elif wanted:

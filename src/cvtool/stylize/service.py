@@ -118,6 +118,7 @@ def stylize(
 
     Raises:
         UsageError: options that do not fit together, layers that do not exist.
+        UnsuitableInputError: the content is too large, for the memory there is or at all.
         BadInputError: `resume` belongs to another run, or is broken.
     """
     started = time.monotonic()
@@ -127,7 +128,9 @@ def stylize(
     recipe = RECIPES[options.recipe]
     height, width = output_size(content.shape[0], content.shape[1], options.size)
     final = resize(content, height, width)
-    plan = plan_scales(height, width, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps)
+    plan = plan_scales(
+        height, width, smallest=recipe.smallest, steps=recipe.steps, wanted=options.steps, own_size=not options.size
+    )
     guessed = options.init is Init.instant and init is None
     if guessed and not options.steps:
         plan = after_a_guess(plan)
