@@ -61,19 +61,34 @@ class RunDirectory:
             UsageError: it holds something already, or another run is at work in it.
             CvtoolError: it cannot be made.
         """
+        cls.check(path, overwrite=overwrite)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            full = any(each.name != LOCK for each in path.iterdir())
         except OSError as error:
-            raise CvtoolError(f"'{path}' cannot be used as a run directory: {error.strerror}.") from error
-        if full and not overwrite:
-            raise UsageError(f"'{path}' is not empty. Continue with --resume, start again with --overwrite.")
+            raise _unusable(path, error) from error
         run = cls(path)
         with run.locked():
             for name in (STATE, METRICS, CONFIG, LAST, BEST):
                 _remove(path / name)
             run._events.restart([])
         return run
+
+    @staticmethod
+    def check(path: Path, *, overwrite: bool = False) -> None:
+        """Refuse at once what `create` would refuse; nothing is made.
+
+        Raises:
+            UsageError: it holds something already.
+            CvtoolError: it is no directory, or out of reach.
+        """
+        try:
+            full = any(each.name != LOCK for each in path.iterdir())
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _unusable(path, error) from error
+        if full and not overwrite:
+            raise UsageError(f"'{path}' is not empty. Continue with --resume, start again with --overwrite.")
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -229,6 +244,10 @@ class RunDirectory:
 
     def _broken_metrics(self) -> BadInputError:
         return BadInputError(f"'{self.path / METRICS}' is broken. Start again with --overwrite.")
+
+
+def _unusable(path: Path, error: OSError) -> CvtoolError:
+    return CvtoolError(f"'{path}' cannot be used as a run directory: {error.strerror}.")
 
 
 def _remove(path: Path) -> None:

@@ -77,6 +77,8 @@ def _train(
     from cvtool.caption.pictures import has_kept_rows, remove_kept_rows
     from cvtool.training import RunDirectory
 
+    if group.is_main and not resume:
+        RunDirectory.check(request.run, overwrite=overwrite)
     tuned = request.train_options.finetune
     kept = request.features or request.run / FEATURES
     # What has features already was readable then; those of a run that is begun again are computed anew.

@@ -104,8 +104,8 @@ def _check_directory(path: Path, config: Mapping[str, Any], *, resume: bool, ove
     """Refuse it before the long work; what is overwritten stays until nothing that was asked for can be wrong."""
     if resume:
         check_same(RunDirectory.open(path).read_config(), config)
-    elif not overwrite:
-        RunDirectory.create(path)
+    else:
+        RunDirectory.check(path, overwrite=overwrite)
 
 
 def _trainer(request: Request, data: Pictures, console: Console, group: Group) -> Trainer:

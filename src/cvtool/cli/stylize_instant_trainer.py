@@ -64,8 +64,8 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
     """
     if resume:
         check_same(RunDirectory.open(request.run).read_config(), request.record())
-    elif not overwrite:
-        RunDirectory.create(request.run)
+    else:
+        RunDirectory.check(request.run, overwrite=overwrite)
     contents = _shelf(request.content, request.training, FEWEST_CONTENTS, console)
     styles = _shelf(request.styles, request.training, FEWEST_STYLES, console)
     if overwrite:  # a folder is searched to its bottom, and the run may lie there
