@@ -257,7 +257,7 @@ def test_a_ranking_over_a_folder(cvtool, photos: Path, monkeypatch: pytest.Monke
 
 def test_the_ranking_leaves_the_picture_on_stdout_alone(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keep_only(monkeypatch, Method.gradient, Method.grad_cam)
-    found = Evaluation(0.6, 0.1, 1.0, 0.2, 0.2, None)
+    found = Evaluation(0.6, 0.1, 0.2, 0.4, 1.0, 0.2, 0.2, None)
     monkeypatch.setattr("cvtool.saliency.evaluation.evaluate", lambda *_: found)
     done = cvtool("saliency", "tabby.png", "--method", "all", "--evaluate", "-o", "-")
     assert done.code == 0
