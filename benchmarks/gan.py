@@ -16,7 +16,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from torch import Tensor, nn
 ROWS = kept.results("gan")
 JUDGE = Path(os.environ.get("TMPDIR", "/tmp")) / "cvtool-bench-fashion-judge.safetensors"
 SAMPLES, CONFIDENT = 10_000, 0.9
+COMPETITIONS = ("quality", "losses")
+PARTS = (*COMPETITIONS, "speed")
 
 Sample = Callable[[int], tuple[np.ndarray, np.ndarray | None]]
 """Number of pictures → (N, 28, 28) uint8, and the labels they were made for."""
@@ -386,11 +388,13 @@ def speed(seconds: float = 20.0) -> None:
     kept.add(ROWS, row)
 
 
-def table() -> str:
-    """All rows, best first within a budget; of speed the last."""
+def table(parts: Sequence[str]) -> str:
+    """The rows of these parts, best first within a budget; of speed the last."""
     found = kept.whole_rows(ROWS)
     lines = []
-    for kind in ("quality", "losses"):
+    for kind in COMPETITIONS:
+        if kind not in parts:
+            continue
         for minutes in sorted({row["minutes"] for row in found if row["kind"] == kind}):
             group = [row for row in found if (row["kind"], row.get("minutes")) == (kind, minutes)]
             course = next((row["fd"] for row in group if row["name"] == "assignment's DCGAN"), None)
@@ -406,7 +410,7 @@ def table() -> str:
                 cells = [row["name"], f"{row['fd']:.1f}", ratio, f"{row['confident']:.3f}", asked, str(row["steps"])]
                 lines.append("| " + " | ".join(cells) + " |")
     timed = [row for row in found if row["kind"] == "speed"]
-    if timed:
+    if timed and "speed" in parts:
         row = timed[-1]
         plain = np.mean(row["plain"])
         lines += [
@@ -429,7 +433,7 @@ def _where(row: dict[str, Any]) -> str:
 def main() -> None:
     """One part, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["quality", "losses", "speed", "table"])
+    parser.add_argument("part", choices=[*PARTS, "table"])
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--only", help="parts of names, with commas between")
     arguments = parser.parse_args()
@@ -438,7 +442,7 @@ def main() -> None:
     elif arguments.part != "table":
         chosen = contestants() if arguments.part == "quality" else losses()
         compete(arguments.part, chosen, arguments.minutes, arguments.only)
-    print(table())
+    print(table(PARTS if arguments.part == "table" else [arguments.part]))
 
 
 if __name__ == "__main__":
