@@ -120,16 +120,20 @@ def run_ours(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_pastiche(wanted: dict[str, Any]) -> dict[str, Any]:
-    """The peer, as its users start it, with STEPS steps."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pastiche", "--no-verbose", "--num-steps", str(STEPS), "--seed", "0"]
-        command += ["--size", str(wanted["size"]), "--style-size", str(wanted["size"])]
-        command += ["-c", str(picture("photos", CONTENT)), "-s", str(picture("styles", STYLE))]
-        command += ["-o", str(Path(folder) / "out.png")]
-        started = time.monotonic()
-        peak, error = watch(command)
-        seconds = round(time.monotonic() - started, 1)
-    return {**wanted, "too_little": error} if error else {**wanted, "seconds": seconds, "peak": peak}
+    """The peer, as its users start it, with one step and with STEPS more, which are those that are timed."""
+    took, peak, error = [], 0, ""
+    for steps in (1, 1 + STEPS):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, "-m", "pastiche", "--no-verbose", "--num-steps", str(steps), "--seed", "0"]
+            command += ["--size", str(wanted["size"]), "--style-size", str(wanted["size"])]
+            command += ["-c", str(picture("photos", CONTENT)), "-s", str(picture("styles", STYLE))]
+            command += ["-o", str(Path(folder) / "out.png")]
+            started = time.monotonic()
+            peak, error = watch(command)
+            took.append(time.monotonic() - started)
+        if error:
+            return {**wanted, "too_little": error}
+    return {**wanted, "seconds": round(took[1] - took[0], 1), "peak": peak}
 
 
 def watch(command: list[str]) -> tuple[int, str]:

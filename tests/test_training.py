@@ -85,8 +85,31 @@ def test_what_is_there_is_refused(run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CvtoolError, match="cannot be used as a run directory"):
         RunDirectory.create(tmp_path / "file")
+    with pytest.raises(CvtoolError, match="cannot be used as a run directory"):
+        RunDirectory.check(tmp_path / "file" / "run")
+    RunDirectory.check(tmp_path / "new" / "run")
+    assert not (tmp_path / "new").exists()
     RunDirectory.create(tmp_path / "new")
     assert RunDirectory.create(tmp_path / "new").lines == 0  # still empty
+
+
+@pytest.mark.parametrize(
+    ("link", "ours"),
+    [
+        *(("state.pt", True), (".lock", True), ("samples", True), ("samples/step-1.png", True)),
+        *(("tensorboard/e", True), ("notes", False), (".#notes.md", False), ("env/bin", False)),
+    ],
+)
+def test_a_run_is_not_written_through_links(run: RunDirectory, tmp_path: Path, link: str, ours: bool) -> None:
+    path = run.path / link
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(exist_ok=True)
+    path.symlink_to(tmp_path / "elsewhere")
+    if ours:
+        with pytest.raises(BadInputError, match="is a link"):
+            RunDirectory.open(run.path)
+    else:
+        RunDirectory.open(run.path)
 
 
 def test_overwriting_takes_what_is_a_runs_and_nothing_else(run: RunDirectory) -> None:

@@ -40,7 +40,7 @@ class Case:
         return self.distance < math.inf
 
     def look(self, x: Array, wanted: Callable[[Array], Array] | None = None) -> tuple[Array, Array]:
-        """Logits (K,), and the gradient of Σ wanted(logits) · logits with the factors held still, summed over wears.
+        """Logits (K,), and the gradient of Σ wanted(logits) · logits with the factors held still, the mean over wears.
 
         `seen` are the logits of the unworn picture and of the worn ones.
         """
@@ -50,7 +50,7 @@ class Case:
         gradient = np.zeros(0)
         if wanted is not None:
             total = sum(out @ torch.from_numpy(wanted(z)) for out, z in zip(outs, self.seen, strict=True))
-            (slope,) = torch.autograd.grad(total, leaf)
+            (slope,) = torch.autograd.grad(total / len(outs), leaf)
             gradient = slope[0].numpy() * (1 if self.mask is None else self.mask)
         return self.seen[0], gradient
 

@@ -84,7 +84,7 @@ def _opened(data: bytes, path: Path) -> Iterator[Image.Image]:
         with image:
             check_size(*image.size)
             yield image
-    except BadInputError:
+    except (BadInputError, MemoryError):
         raise
     except Exception as error:  # decoders raise whatever they please on hostile bytes
         raise broken_clip(path, error) from error

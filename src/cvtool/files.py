@@ -190,6 +190,18 @@ def link_below(folder: Path) -> Path | None:
     return None
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        CvtoolError: it cannot be.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CvtoolError(f"'{path}' cannot be removed: {error.strerror}. Remove it, or use another -o.") from error
+
+
 def write_atomically(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` whole or not at all; no parent directories are created.
 

@@ -13,6 +13,7 @@ killed between two files goes on from the state alone.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -21,17 +22,20 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cvtool.errors import BadInputError, CvtoolError, UsageError
+from cvtool.event_files import FOLDER as EVENTS
 from cvtool.event_files import EventFiles
-from cvtool.files import link_below, read_input, write_atomically, write_error
+from cvtool.files import link_below, read_input, remove, write_atomically, write_error
 from cvtool.run_files import BEST, CONFIG, LAST, LOCK, METRICS, SAMPLES, STATE
 from cvtool.tensor_files import load_torch
 
+WRITTEN_SUFFIXES = {".json", ".jsonl", ".safetensors", ".pt", ".html", ".h5", ".npy"}
 SAVE_SECONDS = 60.0
 """Between two states on disk within an epoch."""
 
@@ -69,25 +73,27 @@ class RunDirectory:
         run = cls(path)
         with run.locked():
             for name in (STATE, METRICS, CONFIG, LAST, BEST):
-                _remove(path / name)
+                remove(path / name)
             run._events.restart([])
         return run
 
     @staticmethod
     def check(path: Path, *, overwrite: bool = False) -> None:
-        """Refuse at once what `create` would refuse; nothing is made.
+        """Refuse at once what `create` would refuse, but for a run at work in it; nothing is made.
 
         Raises:
             UsageError: it holds something already.
-            CvtoolError: it is no directory, or out of reach.
+            CvtoolError: it is no directory, or nothing can be made in it.
         """
+        whole = path.absolute()
+        there = next(each for each in (whole, *whole.parents) if os.path.lexists(each))
         try:
-            full = any(each.name != LOCK for each in path.iterdir())
-        except FileNotFoundError:
-            return
+            names = os.listdir(there) if there == whole or not there.is_dir() else []
+            if not os.access(there, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise _unusable(path, error) from error
-        if full and not overwrite:
+        if any(name != LOCK for name in names) and not overwrite:
             raise UsageError(f"'{path}' is not empty. Continue with --resume, start again with --overwrite.")
 
     @classmethod
@@ -99,7 +105,7 @@ class RunDirectory:
         """
         if not (path / CONFIG).is_file():
             raise BadInputError(f"'{path}' holds no run to resume: there is no {CONFIG}. Start one without --resume.")
-        linked = link_below(path)
+        linked = _link_written_through(path)
         if linked is not None:  # of a run from elsewhere, it would let us write to any file
             raise BadInputError(f"'{linked}' is a link, which is not written through. Put the file itself there.")
         return cls(path)
@@ -143,7 +149,7 @@ class RunDirectory:
         """Remove what runs that were killed while they wrote have left behind."""
         for folder in (self.path, self.path / SAMPLES):
             for leftover in folder.glob(".cvtool-*"):
-                _remove(leftover)
+                remove(leftover)
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Keep what the run was asked for."""
@@ -246,12 +252,13 @@ class RunDirectory:
         return BadInputError(f"'{self.path / METRICS}' is broken. Start again with --overwrite.")
 
 
+def _link_written_through(run: Path) -> Path | None:
+    """A link among what a run writes in its directory; what else lies there is none of its business."""
+    folders = (run / SAMPLES, run / EVENTS)
+    files = (each for each in run.iterdir() if each.name == LOCK or each.suffix in WRITTEN_SUFFIXES)
+    direct = (each for each in (*folders, *files) if each.is_symlink())
+    return next(chain(direct, filter(None, map(link_below, folders))), None)
+
+
 def _unusable(path: Path, error: OSError) -> CvtoolError:
     return CvtoolError(f"'{path}' cannot be used as a run directory: {error.strerror}.")
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise CvtoolError(f"'{path}' cannot be removed: {error.strerror}. Remove it, or use another -o.") from error

@@ -234,6 +234,8 @@ class TestRefusals:
         done = cvtool(*training(shelf, "run"))
         assert (done.code, Path("run/mine.txt").read_text()) == (2, "mine")
         assert "--overwrite" in done.err
+        done = cvtool("gan", "train", "--data", "folder:nowhere", "-o", "run")
+        assert (done.code, "is not empty" in done.err) == (2, True), "told before the data is looked for"
 
     def test_overwrite_removes_the_old_pictures(self, cvtool, shelf: Path, here: Path) -> None:
         Path("run/samples").mkdir(parents=True)

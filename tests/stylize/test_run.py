@@ -41,9 +41,9 @@ class Bowl:
         return {"loss": loss, "style": loss, "content": loss, "tv": loss}
 
 
-def new_run(clock=None, plan=SCALES, **more):
+def new_run(clock=None, plan=SCALES, recipe=RECIPE, **more):
     start = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    return Run(RECIPE, Optimizer.adam, plan, start, lambda scale: Bowl(clock), **more)
+    return Run(recipe, Optimizer.adam, plan, start, lambda scale: Bowl(clock), **more)
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0, 3.0, 20.0])
@@ -132,6 +132,7 @@ BROKEN = {
     "more steps than there are": lambda facts, tensors: facts.update(done=31),
     "steps before the first": lambda facts, tensors: facts.update(done=-1),
     "steps of another plan": lambda facts, tensors: facts.update(steps=[30]),
+    "fewer steps than none": lambda facts, tensors: facts.update(steps=[30, -5]),
     "steps that are none": lambda facts, tensors: facts.update(steps=["a", "b"]),
     "terms that are a list": lambda facts, tensors: facts.update(terms=[1]),
     "terms that are texts": lambda facts, tensors: facts.update(terms={"loss": "x"}),
@@ -158,6 +159,18 @@ def test_a_snapshot_whose_parts_do_not_fit_is_refused(how):
     BROKEN[how](facts, tensors)
     with pytest.raises(BadInputError, match="checkpoint is broken"):
         new_run(plan=plan).restore(Snapshot(facts, tensors))
+
+
+@pytest.mark.parametrize("average", [torch.zeros(1), torch.full((1, 3, 8, 8), float("nan")), None])
+def test_a_snapshot_whose_average_does_not_fit_is_refused(average):
+    """It has another size, no numbers, or the recipe has none."""
+    kept, recipe, plan = [], replace(RECIPE, average=0.9), (Scale(8, 8, 30),)
+    new_run(recipe=recipe, plan=plan).run(Listeners(keep=kept.append))
+    new_run(recipe=recipe, plan=plan).restore(kept[0])
+    other = replace(recipe, average=0.0 if average is None else 0.9)
+    tensors = {**kept[0].tensors, **({} if average is None else {"run.average.0": average})}
+    with pytest.raises(BadInputError, match="checkpoint is broken"):
+        new_run(recipe=other, plan=plan).restore(Snapshot(kept[0].facts, tensors))
 
 
 def test_weights_are_no_snapshot(tmp_path):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cvtool.array_files import mapped_numbers
 from cvtool.codecs.rasters import to_levels
 from cvtool.errors import BadInputError, CvtoolError
-from cvtool.files import atomic_path, shown
+from cvtool.files import atomic_path, remove, shown
 from cvtool.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def halfway_maps(
 def remove_kept_rows(folder: Path) -> None:
     """Delete all such files in a folder."""
     for path in (*_files(folder), *folder.glob(_LEFT_OVER)):
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def has_kept_rows(folder: Path) -> bool:

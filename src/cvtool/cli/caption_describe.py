@@ -235,7 +235,7 @@ class Describing:
 
     @cached_property
     def describer(self) -> Describer:
-        """Loaded when the first picture has been read, so that a wrong path is told at once."""
+        """Of a single picture, loaded when that has been read, so that a wrong path is told at once."""
         from cvtool.caption.checkpoint import read_checkpoint
         from cvtool.caption.service import Describer, bundled_checkpoint
         from cvtool.tensors import choose_device

@@ -21,6 +21,7 @@ from cvtool.cli.processes import company, goes_on, together
 from cvtool.cli.repeat import command_line
 from cvtool.cli.runs import absolute, check_same, restore
 from cvtool.errors import BadInputError, Interrupted, UsageError
+from cvtool.files import remove
 from cvtool.provenance import environment
 from cvtool.run_files import BEST, LAST, REPORT
 
@@ -83,7 +84,7 @@ def _train(
     kept = request.features or request.run / FEATURES
     # What has features already was readable then; those of a run that is begun again are computed anew.
     stays = not tuned and not request.skip_bad and (resume or request.features is not None)
-    known = known_in(kept if stays else None)
+    known = known_in(kept if stays and group.is_main else None)
     # Of a group the first process looks for all; but all must know what is left out.
     decode = request.skip_bad or (group.is_main and not (tuned and resume and has_kept_rows(request.run)))
     data = checked(request.data, request.split_file, console, skip_bad=request.skip_bad, decode=decode, known=known)
@@ -106,7 +107,7 @@ def _train(
             run.write_config({**run.read_config(), **company(group)})
         else:
             if request.features is None:
-                kept.unlink(missing_ok=True)
+                remove(kept)
             remove_kept_rows(request.run)
             sheets_of(request.run).clear()
             begun = {"spec": request.data, "command_line": line, "environment": environment()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +70,8 @@ def carry_out(request: Request, context: typer.Context, console: Console, *, res
 def _train(
     request: Request, context: typer.Context, console: Console, group: Group, *, resume: bool, overwrite: bool
 ) -> None:
+    if group.is_main and not resume:
+        RunDirectory.check(request.run, overwrite=overwrite)
     pictures = request.picture_options
     if request.network_options.arch in (Arch.cs231n_mlp, Arch.cs231n_dc) and pictures.conditional is Conditional.auto:
         pictures = replace(pictures, conditional=Conditional.no)  # the assignment's networks know no classes
@@ -82,8 +83,8 @@ def _train(
         console.say(f"{len(data)} pictures are few: DiffAugment is on (--augment off turns it off).")
     request = replace(request, picture_options=pictures, network_options=networks, train_options=options)
     config = {"version": __version__, "data": data.fingerprint, **request.record()}
-    if group.is_main:
-        _check_directory(request.run, config, resume=resume, overwrite=overwrite)
+    if group.is_main and resume:
+        check_same(RunDirectory.open(request.run).read_config(), config)
     trainer = _trainer(request, data, console, group)
     if not group.is_main:
         _Run(request, context, console, RunDirectory(request.run), data, trainer).go(resume)
@@ -98,14 +99,6 @@ def _train(
             begun = {"spec": request.data, "command_line": work.line(), "environment": environment()}
             run.write_config({**config, **begun, **company(group)})
         work.go(resume)
-
-
-def _check_directory(path: Path, config: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
-    """Refuse it before the long work; what is overwritten stays until nothing that was asked for can be wrong."""
-    if resume:
-        check_same(RunDirectory.open(path).read_config(), config)
-    else:
-        RunDirectory.check(path, overwrite=overwrite)
 
 
 def _trainer(request: Request, data: Pictures, console: Console, group: Group) -> Trainer:

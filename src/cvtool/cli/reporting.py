@@ -21,7 +21,7 @@ import typer
 from cvtool import __version__
 from cvtool.cli.console import Console, one_line
 from cvtool.cli.failures import explain
-from cvtool.cli.outputs import Destination, check_besides, make_folder
+from cvtool.cli.outputs import Destination, check_besides, files_of, make_folder
 from cvtool.errors import BadInputError, GoalNotReachedError, UsageError
 
 if TYPE_CHECKING:
@@ -277,8 +277,7 @@ def plan_report(
     if path is not None:
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"--report '{path}' must end in .html.")
-        taken = {each.path.absolute() for each in destinations if each is not None and each.path is not None}
-        check_besides(path, inputs, "--report", taken)
+        check_besides(path, inputs, "--report", files_of(destinations))
     if report.wanted:
         console.listener = report.hear
     return report

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cvtool.cli.outputs import make_folder
 from cvtool.errors import CvtoolError
-from cvtool.files import write_atomically
+from cvtool.files import remove, write_atomically
 from cvtool.images import read_picture
 from cvtool.pages import encoded, preview
 from cvtool.run_files import REPORT, SAMPLES
@@ -55,7 +55,7 @@ class Sheets:
         """Remove pictures and page of a run that is started again."""
         every = self.name[: self.name.index("{")] + "*" + self.name[self.name.index("}") + 1 :]
         for path in [*(self.run / SAMPLES).glob(every), self.run / REPORT]:
-            path.unlink(missing_ok=True)
+            remove(path)
 
     def shown(self, records: Sequence[Record], by: str) -> list[tuple[int, str]]:
         """Number and URL of previews of the pictures of these records, as many as a page has.

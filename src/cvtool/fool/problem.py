@@ -86,7 +86,7 @@ class Answer:
         logits: (N, K) of the picture as written.
         lead: (N,) how far it is over the goal, in the worst of the changes that it must survive.
         value: (N,) of the objective, in the worst of them; empty if none was asked for.
-        gradient: (N, 3, H, W) of the objective, summed over them, 0 outside the mask; empty if none was asked for.
+        gradient: (N, 3, H, W) of the objective, the mean over them, 0 outside the mask; empty if none was asked for.
     """
 
     logits: Tensor
@@ -177,7 +177,7 @@ class Problem:
         if objective is not None:
             values = objective(self._goal, logits)
             value = self._worst(values.detach())
-            (gradient,) = torch.autograd.grad(values.sum(), x)
+            (gradient,) = torch.autograd.grad(values.sum() / (1 + len(self.survive)), x)
             gradient = gradient if self.mask is None else gradient * self.mask
             self.counts["backward"] += len(logits)
         return Answer(logits.detach()[: len(x)], lead, value, gradient)

@@ -271,6 +271,8 @@ class Run:
         self.index, self.done = int(facts["index"]), int(facts["done"])
         self.plan = tuple(replace(s, steps=int(n)) for s, n in zip(self.plan, facts["steps"], strict=True))
         scale = self.plan[self.index]
+        if any(each.steps < 0 for each in self.plan):
+            raise ValueError("less than no steps")
         if not (self.index >= 0 and 0 <= self.done <= scale.steps):
             raise ValueError("a place that is not in the plan")
         self.terms = {name: float(value) for name, value in dict(facts["terms"]).items()}
@@ -286,10 +288,15 @@ class Run:
         if not all(_remembers(each, self.picture) for each in tree["optimizer"].values()):
             raise ValueError("what the optimiser remembers is of another picture")
         self._optimizer.load_state_dict(state)
+        if (tree["average"] is None) != (not self.recipe.average):
+            raise ValueError("an average too few or too many")
         if tree["average"] is not None:
+            total, weight = tree["average"][0], float(tree["average"][1])
+            if total.shape != self.picture.shape or not total.isfinite().all() or not 0 <= weight < 1.001:
+                raise ValueError("no average of pictures of this scale")
             self._average = Average(self.picture.detach(), self.recipe.average)
-            self._average.total.copy_(tree["average"][0])
-            self._average.weight = float(tree["average"][1])
+            self._average.total.copy_(total)
+            self._average.weight = weight
         if self._scaler is not None and tree["scaler"] is not None:
             self._scaler.load_state_dict(tree["scaler"])
 

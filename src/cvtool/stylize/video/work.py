@@ -122,6 +122,8 @@ class WorkFolder:
         try:
             facts = dict(json.loads(read_note(data) or ""))
             return {name: None if value is None else float(value) for name, value in facts.items()}
+        except MemoryError:
+            raise
         except Exception as error:  # whatever Pillow and JSON raise on what somebody broke
             raise BadInputError(f"'{shown(file)}' is not a frame as it was kept. Remove it, and go on.") from error
 
