@@ -120,9 +120,12 @@ def run_ours(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def run_pastiche(wanted: dict[str, Any]) -> dict[str, Any]:
-    """The peer, as its users start it, with one step and with STEPS more, which are those that are timed."""
+    """The peer, as its users start it, with one step and with STEPS more, which are those that are timed.
+
+    The first start of all is not: files come from the disk then.
+    """
     took, peak, error = [], 0, ""
-    for steps in (1, 1 + STEPS):
+    for steps in (1, 1, 1 + STEPS):
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "pastiche", "--no-verbose", "--num-steps", str(steps), "--seed", "0"]
             command += ["--size", str(wanted["size"]), "--style-size", str(wanted["size"])]
@@ -133,7 +136,7 @@ def run_pastiche(wanted: dict[str, Any]) -> dict[str, Any]:
             took.append(time.monotonic() - started)
         if error:
             return {**wanted, "too_little": error}
-    return {**wanted, "seconds": round(took[1] - took[0], 1), "peak": peak}
+    return {**wanted, "seconds": round(took[2] - took[1], 1), "peak": peak}
 
 
 def watch(command: list[str]) -> tuple[int, str]:

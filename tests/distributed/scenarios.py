@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -207,3 +208,4 @@ if __name__ == "__main__":
         found = {name: scenario(own) for name, scenario in SCENARIOS.items()}
         found |= {"clock": by_the_clock(own), "collapse": collapses(own), "told": tell_each_other(own)}
         torch.save(found, Path(sys.argv[1]) / f"{own.rank}.pt")
+    os._exit(0)  # as the program ends: threads of process groups may not survive it when Python takes itself apart
