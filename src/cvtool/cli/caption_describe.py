@@ -159,10 +159,9 @@ def describe(
         collected = files_from is not None or any(given.collected for given in inputs)
         sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json, collected=collected)
     taken = files_of(sheets) if output or report else set()
-    for option, path in (("--output", output), ("--report", report)):
-        if path is not None:
-            check_besides(path, files, option, taken)
-    page = plan_report(context, console, report, results=len(inputs), inputs=files)
+    if output is not None:
+        check_besides(output, files, "--output", taken)
+    page = plan_report(context, console, report, results=len(inputs), inputs=files, taken=taken)
     options = DecodeOptions(
         decode=decode,
         beam=beam,

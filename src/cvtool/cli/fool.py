@@ -312,12 +312,12 @@ def fool(
         return (beside(each, name) for name in names for each in destinations)
 
     check_all((str(each.path) for each in second()), read)
-    others = {"--table": table, "--plot": plot, "--report": report}
-    taken = files_of(chain(destinations, second())) if any(others.values()) else set()
+    others = {"--table": table, "--plot": plot}
+    taken = files_of(chain(destinations, second())) if report or any(others.values()) else set()
     for option, path in others.items():
         if path is not None:
             check_besides(path, read, option, taken)
-    page = plan_report(context, console, report, results=len(destinations), inputs=read)
+    page = plan_report(context, console, report, results=len(destinations), inputs=read, taken=taken)
     sharing.divide(len(inputs), batch)
     work = Fooling(
         context=context,

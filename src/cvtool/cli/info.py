@@ -121,7 +121,7 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         found = json_format.loads(read_input(path))
     except (ValueError, RecursionError) as error:
-        raise BadInputError(f"'{path}' is broken. Start again with --overwrite.") from error
+        raise BadInputError(f"'{path}' is broken. Get the run's directory again.") from error
     return found if isinstance(found, dict) else {}
 
 

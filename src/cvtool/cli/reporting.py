@@ -259,6 +259,7 @@ def plan_report(
     results: int,
     inputs: Iterable[Path],
     destinations: Iterable[Destination | None] = (),
+    taken: Iterable[Path] = (),
 ) -> Report:
     """The report of a command; told to the console, so that it hears of all results.
 
@@ -269,6 +270,7 @@ def plan_report(
         results: how many pictures will be made.
         inputs: files that are read; none may be written to.
         destinations: of the results.
+        taken: other files that will be written, absolute.
 
     Raises:
         UsageError: the page has no suffix of a page, cannot be written, or is an input or another output.
@@ -277,7 +279,7 @@ def plan_report(
     if path is not None:
         if path.suffix.lower() not in SUFFIXES:
             raise UsageError(f"--report '{path}' must end in .html.")
-        check_besides(path, inputs, "--report", files_of(destinations))
+        check_besides(path, inputs, "--report", {*files_of(destinations), *taken})
     if report.wanted:
         console.listener = report.hear
     return report
