@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +59,17 @@ class Machine:
             text=True,
         )
 
+    def off(self) -> None:
+        """Nothing runs here any more, whatever was: torchrun, its process, or, between two of them, none."""
+        while running := _ip("netns", "pids", self.name).split():
+            for process in running:
+                with suppress(ProcessLookupError):
+                    os.kill(int(process), signal.SIGKILL)
+            time.sleep(0.1)
 
-def _ip(*words: object) -> None:
-    subprocess.run(["ip", *map(str, words)], check=True, capture_output=True)
+
+def _ip(*words: object) -> str:
+    return subprocess.run(["ip", *map(str, words)], check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +96,10 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Machine
                 for device in ("lo", CABLE):
                     _ip("-n", machine.name, "link", "set", device, "up")
         except subprocess.CalledProcessError as error:
-            pytest.skip(f"no hosts of their own here: {error.stderr.decode().strip()}")
+            pytest.skip(f"no hosts of their own here: {error.stderr.strip()}")
         yield found  # type: ignore[misc]
+        for machine in found:
+            machine.off()
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
@@ -157,8 +168,7 @@ def test_a_machine_that_falls_silent_is_noticed_and_may_come_back(
     _ip("-n", machines[1].name, "route", "add", *silence_towards)
     try:
         ended = _seconds_until_gone(first, children[0])
-        os.kill(worker(children[1].pid, 1), signal.SIGKILL)  # somebody starts that machine again
-        children[1].kill()
+        machines[1].off()  # somebody starts that machine again
         children[1].communicate()
     finally:
         _ip("-n", machines[1].name, "route", "delete", *silence_towards)
