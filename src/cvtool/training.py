@@ -32,7 +32,7 @@ from cvtool.errors import BadInputError, CvtoolError, UsageError
 from cvtool.event_files import FOLDER as EVENTS
 from cvtool.event_files import EventFiles
 from cvtool.files import link_below, read_input, remove, write_atomically, write_error
-from cvtool.run_files import BEST, CONFIG, LAST, LOCK, METRICS, SAMPLES, STATE
+from cvtool.run_files import BEST, CONFIG, LAST, LOCK, METRICS, SAMPLES, STATE, read_config
 from cvtool.tensor_files import load_torch
 
 WRITTEN_SUFFIXES = {".json", ".jsonl", ".safetensors", ".pt", ".html", ".h5", ".npy"}
@@ -161,13 +161,7 @@ class RunDirectory:
         Raises:
             BadInputError: the file is broken.
         """
-        try:
-            found = json.loads(read_input(self.path / CONFIG))
-        except (ValueError, RecursionError) as error:
-            raise BadInputError(f"'{self.path / CONFIG}' is broken. Start again with --overwrite.") from error
-        if not isinstance(found, dict):
-            raise BadInputError(f"'{self.path / CONFIG}' is not a run's configuration. Start again with --overwrite.")
-        return found
+        return read_config(self.path, "Start again with --overwrite.")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Add a line to the metrics.

@@ -21,6 +21,8 @@ from PIL import Image
 from cvtool.errors import BadInputError, CvtoolError, UnknownNameError, UsageError
 from cvtool.gan.datasets import Color, Conditional, Fit, PictureOptions, Pictures, fashion, read_pictures
 from cvtool.progress import Step
+from cvtool.run_files import SAMPLES
+from cvtool.training import RunDirectory
 
 CLASSES = ("cat", "dog", "emu")
 EACH = 4
@@ -133,6 +135,19 @@ def test_all_containers_and_layouts_give_the_same_set(
         assert found.problems == ()
         assert not found.pixels.flags.writeable
         assert not found.labels.flags.writeable
+
+
+def test_what_a_run_among_the_pictures_has_made_is_none_of_them(tmp_path: Path, read: Callable[..., Pictures]) -> None:
+    spec = as_folder(tmp_path, members())
+    run = RunDirectory.create(tmp_path / "set" / "run")
+    (run.path / SAMPLES).mkdir()
+    for step in (4, 8):
+        (run.path / SAMPLES / f"step-{step:06d}.png").write_bytes(png(picture(90 + step)))
+    assert len(read(spec, conditional=Conditional.no)) == len(CLASSES) * EACH + 2  # not yet a run
+    run.write_config({})
+    run.log({"step": 4})
+    assert read(spec).fingerprint == Pictures.of(*expected(), CLASSES).fingerprint
+    assert len(read(f"folder:{run.path}")) == 2  # asked for by name
 
 
 def test_the_fingerprint_is_of_contents() -> None:

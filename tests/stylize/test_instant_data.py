@@ -12,6 +12,7 @@ from PIL import Image
 from cvtool.errors import BadInputError
 from cvtool.problems import BadPicturesError
 from cvtool.stylize.instant.data import Views, batch, find_pictures, read_shelf
+from cvtool.training import RunDirectory
 
 
 def make_pictures(folder: Path, count: int, size: tuple[int, int] = (80, 60)) -> Path:
@@ -31,6 +32,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_folders_are_found_with_and_without_their_kind(folder: Path) -> None:
     assert find_pictures(f"folder:{folder}") == find_pictures(str(folder)) == sorted(folder.iterdir())
+
+
+def test_folders_within_are_searched_but_not_what_is_hidden_nor_runs(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "some" / "more", 2)
+    for folder in (tmp_path / ".cache", tmp_path / "run" / "samples"):
+        make_pictures(folder, 1)
+    run = RunDirectory(tmp_path / "run")
+    run.write_config({})
+    run.log({"step": 1})
+    assert find_pictures(str(tmp_path)) == sorted((tmp_path / "some" / "more").iterdir())
 
 
 def test_of_flickr8k_only_the_training_split_is_taken(tmp_path: Path) -> None:

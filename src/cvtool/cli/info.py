@@ -21,7 +21,7 @@ from cvtool.cli.input_lists import files_of
 from cvtool.cli.inputs import Input, refuse_second_stdin
 from cvtool.errors import BadInputError
 from cvtool.files import read_input, read_stream
-from cvtool.run_files import BEST, CONFIG, LAST
+from cvtool.run_files import BEST, CONFIG, LAST, read_config
 
 if TYPE_CHECKING:
     from cvtool.provenance import Provenance
@@ -105,7 +105,7 @@ def _of_run(run: Path) -> Provenance:
     for name in (BEST, LAST):
         if os.path.isfile(run / name):
             return read_provenance(run / name)
-    config = _config(run / CONFIG) if os.path.isfile(run / CONFIG) else {}
+    config = read_config(run, "Get the run's directory again.") if os.path.isfile(run / CONFIG) else {}
     if "command_line" not in config:
         raise BadInputError(
             f"'{run}' is a folder without a checkpoint. Give a picture, a checkpoint or a run directory."
@@ -115,14 +115,6 @@ def _of_run(run: Path) -> Provenance:
     return Provenance.from_json(
         json_format.dumps({**record, "command": " ".join(words[1:]), "options": config}), str(run / CONFIG)
     )
-
-
-def _config(path: Path) -> dict[str, Any]:
-    try:
-        found = json_format.loads(read_input(path))
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(f"'{path}' is broken. Get the run's directory again.") from error
-    return found if isinstance(found, dict) else {}
 
 
 def _rows(found: Provenance) -> list[tuple[str, str]]:

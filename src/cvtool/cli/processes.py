@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -11,9 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cvtool.errors import Interrupted, UsageError
+from cvtool.errors import BadInputError, Interrupted, UsageError
 from cvtool.launch import identity, launch
-from cvtool.run_files import CONFIG
+from cvtool.run_files import read_config
 
 if TYPE_CHECKING:
     from cvtool.distributed import Group
@@ -101,8 +100,9 @@ def goes_on(run: Path, *, resume: bool, overwrite: bool) -> bool:
     place = launch()
     if resume or place is None:
         return resume
-    config = _config(run)
-    if config is None:
+    try:
+        config = read_config(run, "")
+    except BadInputError:
         return False
     return config.get("launch") == identity() or (place.restarts > 0 and not overwrite)
 
@@ -110,13 +110,6 @@ def goes_on(run: Path, *, resume: bool, overwrite: bool) -> bool:
 def company(group: Group) -> dict[str, Any]:
     """What a run's configuration keeps of the processes; they may be others when it goes on."""
     return {"processes": group.size, **({} if launch() is None else {"launch": identity()})}
-
-
-def _config(run: Path) -> dict[str, Any] | None:
-    with suppress(OSError, ValueError, RecursionError):
-        found = json.loads((run / CONFIG).read_bytes())
-        return found if isinstance(found, dict) else None
-    return None
 
 
 def hush() -> None:

@@ -17,10 +17,11 @@ from cvtool.gan.datasets.data import Item, Source
 from cvtool.gan.datasets.layout import is_picture_name, lay_out
 from cvtool.gan.picture_options import Conditional
 from cvtool.problems import Problem
+from cvtool.run_files import is_run
 
 
 class FolderOrigin:
-    """A folder of picture files; links to files and folders are followed, each folder once.
+    """A folder of picture files; links to files and folders are followed, each folder once. Runs inside are left out.
 
     Raises:
         BadInputError: there is no such folder.
@@ -82,7 +83,7 @@ def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
         for entry in entries:
             name = f"{inside}{entry.name}"
             # Not by the entry's own methods: of a link to itself they raise, and it is as good as a broken one.
-            if os.path.isdir(entry.path) and not entry.name.startswith("."):
+            if os.path.isdir(entry.path) and not entry.name.startswith(".") and not is_run(entry.path):
                 waiting.append(f"{name}/")
             elif is_picture_name(name) and os.path.isfile(entry.path):
                 yield name, entry.stat()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cvtool.flickr8k import SPLIT_FILE, picture_folder, text_file
 from cvtool.images import fit_longer_side, flatten, read_picture, resize
 from cvtool.problems import BadPicturesError, Problem
 from cvtool.progress import Progress, Step, silent
+from cvtool.run_files import is_run
 from cvtool.stylize.color import grey
 
 KINDS = ("folder", "flickr8k")
@@ -64,10 +66,19 @@ def find_pictures(spec: str) -> list[Path]:
         return _flickr(folder, split)
     if kind == "flickr8k":
         raise BadInputError(f"'{shown(folder)}' has no {FLICKR_SPLIT}. Use folder:DIR.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
+    found = sorted(_pictures_below(folder))
     if not found:
         raise BadInputError(f"'{shown(folder)}' holds no pictures. Give another folder.")
     return found
+
+
+def _pictures_below(folder: Path) -> Iterator[Path]:
+    """All but what is hidden, and what a run in this folder has painted."""
+    for where, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_run(os.path.join(where, name))]
+        for path in (Path(where, name) for name in files if not name.startswith(".")):
+            if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+                yield path
 
 
 def _flickr(folder: Path, split: Path) -> list[Path]:
