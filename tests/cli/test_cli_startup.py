@@ -80,17 +80,29 @@ def test_the_last_line_of_the_help_tells_the_exit_codes() -> None:
     assert last == "Exits: 0 done, 1 failed, 2 usage, 3 input, 4 weights, 5 goal; see man cvtool"
 
 
-def test_a_missing_content_is_told_before_torch_is_there(tmp_path: Path) -> None:
-    program = """
+@pytest.mark.parametrize(
+    ("words", "code", "wrong"),
+    [
+        ("stylize nothere.jpg asset:marbling", 3, "nothere.jpg"),
+        ("saliency nothere.jpg", 3, "nothere.jpg"),
+        ("saliency asset:cat --contrast tabbi", 2, "tabbi"),
+        ("fool nothere.jpg --target tabby", 3, "nothere.jpg"),
+        ("fool asset:cat --target tabbi", 2, "tabbi"),
+        ("visualize-class tabby tabbi", 2, "tabbi"),
+        ("caption describe nothere.jpg", 3, "nothere.jpg"),
+    ],
+)
+def test_common_mistakes_are_told_before_torch_is_there(tmp_path: Path, words: str, code: int, wrong: str) -> None:
+    program = f"""
 import sys
 from cvtool.cli.main import run
-code = run(["stylize", "nothere.jpg", "asset:marbling"])
+code = run({words.split()!r})
 print("torch" in sys.modules)
 sys.exit(code)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert (done.returncode, done.stdout) == (3, "False\n")
-    assert "nothere.jpg" in done.stderr
+    assert (done.returncode, done.stdout) == (code, "False\n")
+    assert wrong in done.stderr
 
 
 @pytest.mark.parametrize(

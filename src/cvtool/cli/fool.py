@@ -29,6 +29,7 @@ from cvtool.cli.outputs import (
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
+from cvtool.cli.targets import check_classes
 from cvtool.errors import UsageError
 from cvtool.fool.options import SURE, FoolOptions, Method, Norm
 from cvtool.models.cards import DEFAULT_MODEL, Resize
@@ -244,6 +245,7 @@ def fool(
     shared.refuse_beside("all_targets", NOT_WITH_ALL_TARGETS, given_names(context))
     if (bool(images) or files_from is not None) == from_noise:
         raise UsageError("Give pictures to change, or --from-noise and none.")
+    check_classes([target], model)
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
     one_change = Method.universal.value in methods
     sharing = shares(

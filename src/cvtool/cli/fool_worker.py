@@ -133,19 +133,25 @@ class Fooling:
     def prepare(self, total: int) -> None:
         """Refuse before any work what would be refused after it; there are `total` pictures in all processes.
 
+        Of a single one, only when it has been read: that it is not there is told without torch, at once.
+
         Raises:
             UsageError: the options contradict each other.
-            BadInputError: the mask cannot be read; of several pictures, also the weights.
-            CvtoolError: of several pictures, as loading the networks raises it.
+            CvtoolError: as reading the mask and loading the networks raise it.
         """
+        if worth_preparing(total, self.skipping, self.destinations):
+            self._check()
+            _ = self.victim, self._others
+        elif self.from_noise:
+            self._check()
+
+    def _check(self) -> None:
         from cvtool.fool.service import check_options
 
         for name in self.request.methods:
             options = replace(self.request.options, method=Method(name))
             check_options(options, targeted=self.request.target is not None, masked=self.request.mask is not None)
         _ = self._wears, self._mask, self._container
-        if worth_preparing(total, self.skipping, self.destinations):
-            _ = self.victim, self._others
 
     def fool(self, given: Input) -> None:
         """Change one picture with all methods, write and report each.
@@ -217,6 +223,7 @@ class Fooling:
 
     def _compute(self, numbers: Sequence[int], pictures: Sequence[Read]) -> list[list[FoolResult]]:
         """Attack pictures together with all methods."""
+        self._check()
         _ = self._others  # a network that is not there is told before the work
         if not self.from_noise:
             read = zip(numbers, pictures, strict=True)
@@ -231,7 +238,8 @@ class Fooling:
     @cached_property
     def _together(self) -> int:
         """How many pictures are read before they are attacked: all for an attack that makes one change for all."""
-        return len(self.inputs) if is_shared(self.request.methods) else self.request.options.batch
+        alone = len(self.inputs) == 1  # then nothing of the attacks is asked for, nor torch loaded, before it is read
+        return len(self.inputs) if alone or is_shared(self.request.methods) else self.request.options.batch
 
     def _noise(self, _: Input) -> Read:
         import numpy as np

@@ -19,6 +19,7 @@ from cvtool.cli.saliency_explainer import MOST_TOGETHER, Explaining, Request
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO
 from cvtool.cli.sharing import refuse_stdin, shares
+from cvtool.cli.targets import check_classes
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL, Resize
 from cvtool.saliency.options import Baseline, Method, Reduce, SaliencyOptions
@@ -194,6 +195,7 @@ def saliency(
     inputs = sharing.inputs(lambda: inputs_of(images or [], files_from, null=null, recursive=recursive))
     refuse_second_stdin(inputs, files_from)
     refuse_stdin(sharing, inputs)
+    check_classes([target, contrast], model)
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
     if ALL in methods and len(methods) > 1:
         raise UsageError("--method all already holds the others. Give it alone.")

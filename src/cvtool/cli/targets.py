@@ -7,7 +7,23 @@ from typing import TYPE_CHECKING
 from cvtool.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cvtool.models.cards import ModelCard
+
+
+def check_classes(texts: Iterable[str | None], model_name: str) -> None:
+    """Of a classifier that comes with the install: refuse at once, without torch, what `class_index` would refuse.
+
+    Raises:
+        UsageError: unknown or ambiguous.
+    """
+    from cvtool.models.cards import CARDS
+
+    card = CARDS.get(model_name)
+    if card is not None and card.classes:
+        for text in texts:
+            class_index(text, card)
 
 
 def class_index(text: str | None, card: ModelCard) -> int | None:

@@ -14,6 +14,7 @@ from cvtool.cli.console import Console
 from cvtool.cli.inputs import expand, one_file, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import Destination, check_besides, plan_outputs, result_name
 from cvtool.cli.reporting import plan_report
+from cvtool.cli.targets import check_classes
 from cvtool.cli.visualize_class_worker import Files, Job, Visualizing, Wish
 from cvtool.errors import UsageError
 from cvtool.models.cards import CARDS, DEFAULT_MODEL
@@ -200,6 +201,8 @@ def visualize_class(
         seed=seed,
         precision=precision.value,
     )
+    networks = _networks(model, _names(ensemble), layer, chosen)
+    check_classes([wish.text for wish in wishes if wish.target is None], networks[0])
     jobs = [Job(wish, variant, diversity) for wish in wishes for variant in range(diversity)]
     others = [Path(name.partition("=")[2]) for name in (*_names(ensemble), *_names(judge)) if "=" in name]
     read = [*paths_of(pictures), *others, *(path for path in (weights, direction) if path is not None)]
@@ -220,7 +223,7 @@ def visualize_class(
         jobs=tuple(jobs),
         destinations=tuple(destinations),
         files=Files(start, spectra, direction, weights, animate, sheet),
-        model_names=_networks(model, _names(ensemble), layer, chosen),
+        model_names=networks,
         judge_names=_names(judge),
         device_name=device,
         report=page,
