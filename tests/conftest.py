@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The same examples each time, however slow the machine is; `pytest --hypothesis-profile default` looks for others.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 # The pictures here are tiny: a second thread costs more than it brings, above all when other programs want the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

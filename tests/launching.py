@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 SOURCE = Path(__file__).parents[1] / "src"
 LIMIT = 240  # seconds
@@ -21,10 +25,22 @@ def environment(**more: object) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port that nobody listens on now, of those that no outgoing connection takes by itself."""
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
+def until(path: Path, child: subprocess.Popen[Any]) -> None:
+    """Wait for a file that a child is to write."""
+    for _ in range(LIMIT * 50):
+        if path.exists():
+            return
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.02)
+    raise AssertionError(f"no {path}")
 
 
 def start(words: Sequence[object], processes: int) -> list[subprocess.Popen[str]]:

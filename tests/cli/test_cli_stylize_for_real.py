@@ -8,11 +8,11 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from launching import LIMIT, until
 from PIL import Image
 
 from cvtool.images import read_picture
@@ -106,13 +106,9 @@ def test_ctrl_c_in_the_middle(here: Path) -> None:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     try:
-        waited = time.monotonic()
-        while not (here / "now.png").exists():  # the first preview: the work has begun
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() - waited < 60
-            time.sleep(0.05)
+        until(here / "now.png", process)  # the first preview: the work has begun
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
     assert process.returncode == 130

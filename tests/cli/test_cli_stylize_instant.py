@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from html_pages import Page, check_stands_alone
+from launching import LIMIT, until
 from PIL import Image
 
 import cvtool.cli.main as program
@@ -237,12 +236,12 @@ def test_ctrl_c_writes_a_checkpoint_and_exits_130(shelf: Path, tmp_path: Path) -
     run = tmp_path / "run"
     line = [*words(shelf, run), "--steps", "100000", "--every", "2"]
     process = subprocess.Popen([sys.executable, "-m", "cvtool", *line], stderr=subprocess.PIPE, text=True)
-    for _ in range(600):
-        if (run / "state.pt").exists() or process.poll() is not None:
-            break
-        time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        until(run / "state.pt", process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=LIMIT)
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert "--resume" in err
     check_stands_alone(Page.read(run / "report.html"))

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from launching import LIMIT
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -50,13 +47,3 @@ def assert_same_run(run: Path, other: Path) -> None:
         assert one.keys() == two.keys()
         assert all(torch.equal(one[key], two[key]) for key in one), name
     assert metrics(run) == metrics(other)
-
-
-def until(path: Path, child: subprocess.Popen[str]) -> None:
-    """Wait for a file that a child is to write."""
-    for _ in range(LIMIT * 50):
-        if path.exists():
-            return
-        assert child.poll() is None, child.communicate()
-        time.sleep(0.02)
-    raise AssertionError(f"no {path}")

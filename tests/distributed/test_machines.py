@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from distributed.captioners import assert_same_run, make_set, metrics, training, until
-from launching import ends, environment
+from distributed.captioners import assert_same_run, make_set, metrics, training
+from launching import ends, environment, until
 from workers import worker
 
 import cvtool.cli.main as program

@@ -8,8 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from distributed.captioners import EPOCHS, assert_same_run, make_set, metrics, training, until
-from launching import LIMIT, ends, start, start_each, torchrun
+from distributed.captioners import EPOCHS, assert_same_run, make_set, metrics, training
+from launching import LIMIT, ends, start, start_each, torchrun, until
 from workers import begin, worker
 
 import cvtool.cli.main as program

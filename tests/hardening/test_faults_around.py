@@ -77,7 +77,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if _mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)):
         pytest.skip("file systems cannot be mounted here")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def fill(disk: Path) -> None:

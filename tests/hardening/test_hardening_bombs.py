@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,7 @@ def test_a_pipe_that_never_ends(cvtool: Callable[..., Outcome], here: Path, monk
         finally:
             os._exit(0)
     done = cvtool("info", "endless.png")
+    os.kill(child, signal.SIGKILL)  # were it still to open the pipe, it would wait for ever
     os.waitpid(child, 0)
     assert (done.code, done.err.count("\n")) == (3, 1)
     assert "is larger than" in done.err

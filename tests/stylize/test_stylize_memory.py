@@ -268,7 +268,8 @@ def test_a_probe_is_short_and_near_the_truth(lite: Model) -> None:
         extractor.sides = []
         pace = measure_pace(extractor, picture, work_of((Scale(200, 300, steps),), 0, None, 0))
         assert 0 < pace.rest < 1e-3
-        assert 0 < pace.look < pace.step < 1e-3
+        assert 0 < pace.look < 1e-3
+        assert 0 < pace.step < 1e-3
         largest.append(max(extractor.sides))
     assert largest == [128, 128]  # the picture has no piece of 256 x 256
     extractor.sides = []

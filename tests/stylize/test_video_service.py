@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from launching import until
 from PIL import Image
 
 from cvtool.clips import Clip, open_clip, read_frames
@@ -129,7 +128,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-sys.path[:0] = [{tests!r}, {folder!r}]
+sys.path[:0] = [{tests!r}, {here!r}, {folder!r}]
 from test_video_service import RELOAD, make_job
 from cvtool.stylize.video.service import paint_clip
 paint_clip(make_job(Path({folder!r})), RELOAD())
@@ -137,14 +136,14 @@ paint_clip(make_job(Path({folder!r})), RELOAD())
 
 
 def test_killed_and_gone_on_with(tmp_path: Path, model: Model) -> None:
-    script = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    script = SCRIPT.format(tests=str(Path(__file__).parents[1]), here=str(Path(__file__).parent), folder=str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 60
     work = tmp_path / "work"
-    while not (work / "000002.png").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        until(work / "000002.png", process)
+    finally:
+        process.kill()
+        process.wait()
     (work / ".cvtool-0123456789abcdef.png").write_bytes(b"half a frame")
     job = make_job(tmp_path)
     there = len(kept(job))
