@@ -19,7 +19,7 @@ from typing import Any
 
 import typer
 
-from cvtool.cli.commands import Group, imported
+from cvtool.cli.commands import Group, imported, in_sections
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,6 +46,7 @@ class Parameter:
         default: as `--help` says it; "" where there is none.
         limits: e.g. ``"≥ 0"``; "" for any.
         required, repeatable, argument: what they say.
+        section: of the help that lists it; "" where it stands first.
     """
 
     names: tuple[str, ...]
@@ -56,6 +57,7 @@ class Parameter:
     required: bool
     repeatable: bool
     argument: bool
+    section: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class Command:
     text: tuple[str, ...]
     parameters: tuple[Parameter, ...]
     group: bool = False
+
+    def sections(self) -> dict[str, list[Parameter]]:
+        """Its options and arguments as the help lists them."""
+        return in_sections((each.section, each) for each in self.parameters)
 
     @property
     def name(self) -> str:
@@ -143,6 +149,7 @@ def _parameter(name: str, kind: Any, declared: Any, default: Any) -> Parameter:
         required=required,
         repeatable=repeatable,
         argument=argument,
+        section=declared.rich_help_panel or "",
     )
 
 

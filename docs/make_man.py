@@ -43,12 +43,14 @@ def manual_page(command: Command, everything: Sequence[Command]) -> str:
         lines += [".PP", _text(paragraph)]
     if below:
         lines += [".SH COMMANDS", *(line for each in below for line in _listed(each))]
-    for title, parameters in (
-        ("ARGUMENTS", [each for each in command.parameters if each.argument]),
-        ("OPTIONS", [each for each in command.parameters if not each.argument]),
-    ):
-        if parameters:
-            lines += [f".SH {title}", *(line for each in parameters for line in _parameter(each))]
+    arguments = [each for each in command.parameters if each.argument]
+    if arguments:
+        lines += [".SH ARGUMENTS", *(line for each in arguments for line in _parameter(each))]
+    if len(arguments) < len(command.parameters):
+        lines += [".SH OPTIONS"]
+    for title, parameters in command.sections().items():
+        lines += [f".SS {_text(title)}"] * bool(title)
+        lines += [line for each in parameters if not each.argument for line in _parameter(each)]
     lines += [".SH EXIT STATUS"]
     for code, meaning in EXIT_CODES.items():
         lines += [".TP", f"\\fB{code}\\fR", _text(meaning)]

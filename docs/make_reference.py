@@ -45,9 +45,9 @@ def _anchor(name: str) -> str:
 def _section(command: Command) -> str:
     parts = [f"\n## {command.name}\n", f"```text\n{command.usage()}\n```\n", _escaped(command.summary) + "\n"]
     parts += [_escaped(paragraph) + "\n" for paragraph in command.text]
-    if command.parameters:
-        rows = "".join(map(_row, command.parameters))
-        parts.append(f"| option | | default |\n| --- | --- | --- |\n{rows}")
+    for title, parameters in command.sections().items():
+        rows = "".join(map(_row, parameters))
+        parts += [f"**{title}**\n"] * bool(title) + [f"| option | | default |\n| --- | --- | --- |\n{rows}"]
     return "\n".join(parts)
 
 

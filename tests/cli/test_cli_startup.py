@@ -14,7 +14,7 @@ from parsing import COMMANDS
 
 import cvtool as package
 from cvtool.cli import caption, gan
-from cvtool.cli.main import app
+from cvtool.cli.main import app, run
 
 TOP = typer.main.get_command(app).commands
 MODULES = {
@@ -78,6 +78,23 @@ def test_the_last_line_of_the_help_tells_the_exit_codes() -> None:
     done = subprocess.run([sys.executable, "-m", "cvtool", "--help"], capture_output=True, text=True, check=True)
     last = done.stdout.rstrip().splitlines()[-1].strip()
     assert last == "Exits: 0 done, 1 failed, 2 usage, 3 input, 4 weights, 5 goal; see man cvtool"
+
+
+def test_help_lists_options_in_sections_and_the_shared_ones_last(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["stylize", "--help"]) == 0
+    sections: dict[str, list[str]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if re.match(r"[A-Z].*:$", line):
+            sections[line] = []
+        elif sections and re.match("  -", line):
+            sections[list(sections)[-1]].append(re.findall(r"--[\w-]+", line)[0])
+    assert list(sections)[:2] == ["Arguments:", "Options:"]
+    assert list(sections)[-3:] == ["Many pictures:", "Network and device:", "Results and messages:"]
+    assert sections["In one pass:"] == ["--instant", "--painter"]
+    assert sections["Results and messages:"][-1] == "--help"
+    listed = sorted(name for names in sections.values() for name in names)
+    params = [p for p in COMMANDS["stylize"].params if p.param_type_name == "option"]
+    assert listed == sorted({"--help", *(next(each for each in p.opts if each.startswith("--")) for p in params)})
 
 
 @pytest.mark.parametrize(

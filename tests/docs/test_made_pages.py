@@ -75,16 +75,18 @@ def test_a_command_is_read_as_declared() -> None:
     size = by_name["--size"]
     assert (size.value, size.default, size.limits, size.repeatable) == ("PX", "512", "≥ 0", False)
     assert by_name["--optimizer"].value == "adam|lbfgs"
+    assert [by_name[name].section for name in ("--size", "--fps", "--seed")] == ["", "Clips", "Network and device"]
     assert by_name["--style"].repeatable
     assert by_name["--output"].names == ("-o", "--output")
 
 
 def test_what_means_something_to_roff_is_harmless() -> None:
-    option = Parameter(("--mark",), "A\\B", ".dots and 'quotes' at \\fB", "", "", False, False, False)
+    option = Parameter(("--mark",), "A\\B", ".dots and 'quotes' at \\fB", "", "", False, False, False, ".Marks")
     page = make_man.manual_page(Command(("x",), ".Begins with a dot", (), (option,)), [])
     assert "\n\\&.dots and" in page
     assert "\\efB" in page
     assert "\n\\&.Begins" in page
+    assert "\n.SS \\&.Marks\n.TP\n" in page
 
 
 @pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")

@@ -17,6 +17,8 @@ from cvtool.models.cards import DEFAULT_MODEL
 
 MODEL = ModelOptions()
 TRAIN = TrainOptions()
+CAPTIONER, REWARDS, SEES = "The captioner", "Self-critical epochs", "The network that sees"
+"""Where ``--help`` lists options; the others come first."""
 
 
 def train(
@@ -35,18 +37,36 @@ def train(
     ] = None,
     model: Annotated[str, shared.model_option()] = DEFAULT_MODEL,
     weights: shared.Weights = None,
-    cell: Annotated[Cell, typer.Option("--cell", help="What remembers from word to word.")] = MODEL.cell,
+    cell: Annotated[
+        Cell, typer.Option("--cell", rich_help_panel=CAPTIONER, help="What remembers from word to word.")
+    ] = MODEL.cell,
     attention: Annotated[
-        bool, typer.Option("--attention/--no-attention", help="Look at places of the picture for every word.")
+        bool,
+        typer.Option(
+            "--attention/--no-attention",
+            rich_help_panel=CAPTIONER,
+            help="Look at places of the picture for every word.",
+        ),
     ] = MODEL.attention,
-    layers: Annotated[int, typer.Option("--layers", min=1, max=8, help="Recurrent layers.")] = MODEL.layers,
-    hidden: Annotated[int, typer.Option("--hidden", min=1, help="Width of the recurrent layers.")] = MODEL.hidden,
-    embedding: Annotated[int, typer.Option("--embedding", min=1, help="Width of the word vectors.")] = MODEL.embedding,
+    layers: Annotated[
+        int, typer.Option("--layers", rich_help_panel=CAPTIONER, min=1, max=8, help="Recurrent layers.")
+    ] = MODEL.layers,
+    hidden: Annotated[
+        int, typer.Option("--hidden", rich_help_panel=CAPTIONER, min=1, help="Width of the recurrent layers.")
+    ] = MODEL.hidden,
+    embedding: Annotated[
+        int, typer.Option("--embedding", rich_help_panel=CAPTIONER, min=1, help="Width of the word vectors.")
+    ] = MODEL.embedding,
     dropout: Annotated[
-        float, typer.Option("--dropout", min=0, max=0.95, help="Share left out in training.")
+        float, typer.Option("--dropout", rich_help_panel=CAPTIONER, min=0, max=0.95, help="Share left out in training.")
     ] = MODEL.dropout,
     tie: Annotated[
-        bool, typer.Option("--tie/--no-tie", help="Use the word vectors as the weights of the last layer, too.")
+        bool,
+        typer.Option(
+            "--tie/--no-tie",
+            rich_help_panel=CAPTIONER,
+            help="Use the word vectors as the weights of the last layer, too.",
+        ),
     ] = MODEL.tie,
     epochs: Annotated[int, typer.Option("--epochs", min=0, help="Passes over people's captions.")] = TRAIN.epochs,
     batch: Annotated[
@@ -82,35 +102,55 @@ def train(
         ),
     ] = TRAIN.patience,
     scst: Annotated[
-        int, typer.Option("--scst", metavar="EPOCHS", min=0, help="Self-critical epochs on CIDEr-D afterwards.")
+        int,
+        typer.Option(
+            "--scst",
+            rich_help_panel=REWARDS,
+            metavar="EPOCHS",
+            min=0,
+            help="Self-critical epochs on CIDEr-D afterwards.",
+        ),
     ] = TRAIN.scst,
-    scst_rate: Annotated[float, typer.Option("--scst-rate", min=0, help="Their learning rate.")] = TRAIN.scst_rate,
+    scst_rate: Annotated[
+        float, typer.Option("--scst-rate", rich_help_panel=REWARDS, min=0, help="Their learning rate.")
+    ] = TRAIN.scst_rate,
     scst_temperature: Annotated[
-        float, typer.Option("--scst-temperature", min=0.01, help="Temperature at which they draw.")
+        float,
+        typer.Option("--scst-temperature", rich_help_panel=REWARDS, min=0.01, help="Temperature at which they draw."),
     ] = TRAIN.scst_temperature,
     scst_anchor: Annotated[
-        float, typer.Option("--scst-anchor", min=0, help="Weight of the loss of people's captions beside the reward.")
+        float,
+        typer.Option(
+            "--scst-anchor",
+            rich_help_panel=REWARDS,
+            min=0,
+            help="Weight of the loss of people's captions beside the reward.",
+        ),
     ] = TRAIN.scst_anchor,
     scst_samples: Annotated[
-        int, typer.Option("--scst-samples", min=2, help="Captions they draw for each picture.")
+        int, typer.Option("--scst-samples", rich_help_panel=REWARDS, min=2, help="Captions they draw for each picture.")
     ] = TRAIN.scst_samples,
     finetune: Annotated[
         bool,
         typer.Option(
-            "--finetune", show_default="off", help="Also train the network that sees, from the pictures; best on a GPU."
+            "--finetune",
+            rich_help_panel=SEES,
+            show_default="off",
+            help="Also train the network that sees, from the pictures; best on a GPU.",
         ),
     ] = TRAIN.finetune,
     finetune_from: Annotated[
         str,
         typer.Option(
             "--finetune-from",
+            rich_help_panel=SEES,
             metavar="LAYER",
             show_default="all",
             help="Train that network from this layer on only, e.g. blocks.5: minutes instead of hours on a CPU.",
         ),
     ] = TRAIN.finetune_from,
     finetune_rate: Annotated[
-        float, typer.Option("--finetune-rate", min=0, help="The network's learning rate.")
+        float, typer.Option("--finetune-rate", rich_help_panel=SEES, min=0, help="The network's learning rate.")
     ] = TRAIN.finetune_rate,
     start: Annotated[
         Path | None,
@@ -123,7 +163,10 @@ def train(
         typer.Option("--limit", metavar="N", min=1, show_default="all", help="Train on the first N pictures only."),
     ] = None,
     engine: Annotated[
-        Engine, typer.Option("--engine", help="torch, or the readable NumPy one (small runs, no attention).")
+        Engine,
+        typer.Option(
+            "--engine", rich_help_panel=CAPTIONER, help="torch, or the readable NumPy one (small runs, no attention)."
+        ),
     ] = Engine.torch,
     resume: Annotated[
         bool, typer.Option("--resume", show_default="off", help="Go on to the end that an uninterrupted run reaches.")

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from cvtool.cli.options import INPUTS, NETWORK, RESULTS
+
+T = TypeVar("T")
+
+
+class _Command(TyperCommand):
+    """Its help lists the options in sections, by their ``rich_help_panel``; plain Typer knows only one."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        records = ((_section(param), param.get_help_record(ctx)) for param in self.get_params(ctx))
+        for name, listed in in_sections((section, each) for section, each in records if each is not None).items():
+            with formatter.section(name):
+                formatter.write_dl(listed)
+
+
+def _section(param: Any) -> str:
+    if param.param_type_name == "argument":
+        return "Arguments"
+    return RESULTS if param.name == "help" else getattr(param, "rich_help_panel", None) or "Options"
+
+
+def in_sections(items: Iterable[tuple[str, T]]) -> dict[str, list[T]]:
+    """What belongs to each section, in the order of the help: those that several commands share come last."""
+    found: dict[str, list[T]] = {}
+    for section, item in items:
+        found.setdefault(section, []).append(item)
+    shared = {name: found.pop(name) for name in (INPUTS, NETWORK, RESULTS) if name in found}
+    return found | shared
 
 
 def show_help(context: typer.Context) -> None:
@@ -66,7 +95,7 @@ def _command(name: str, place: str) -> Any:
         command = typer.main.get_group(found)
     else:
         alone = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-        alone.command(name)(found)
+        alone.command(name, cls=_Command)(found)
         command = typer.main.get_command(alone)
     command.name = name
     return command

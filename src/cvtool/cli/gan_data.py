@@ -14,6 +14,8 @@ from cvtool.gan.picture_options import LARGEST, SIZES, SMALLEST, USUAL_SIZE, Col
 if TYPE_CHECKING:
     from cvtool.gan.datasets import Pictures
 
+PICTURES = "The pictures"
+"""Where ``--help`` lists the options around them."""
 FEW = 1000
 """Pictures below which a generator tends to learn them by heart."""
 
@@ -29,6 +31,7 @@ Size = Annotated[
     int | None,
     typer.Option(
         "--size",
+        rich_help_panel=PICTURES,
         metavar="PX",
         min=SMALLEST,
         max=LARGEST,
@@ -36,27 +39,45 @@ Size = Annotated[
         help="Side of the pictures, in pixels.",
     ),
 ]
-ColorOption = Annotated[Color, typer.Option("--color", help="Channels; auto: grey if every picture is grey.")]
+ColorOption = Annotated[
+    Color, typer.Option("--color", rich_help_panel=PICTURES, help="Channels; auto: grey if every picture is grey.")
+]
 FitOption = Annotated[
     Fit,
-    typer.Option("--fit", help="Pictures that are not square: cut the middle out, or pad with the border's colour."),
+    typer.Option(
+        "--fit",
+        rich_help_panel=PICTURES,
+        help="Pictures that are not square: cut the middle out, or pad with the border's colour.",
+    ),
 ]
 ConditionalOption = Annotated[
-    Conditional, typer.Option("--conditional", help="Learn classes, too; auto: if the data has at least two.")
+    Conditional,
+    typer.Option(
+        "--conditional", rich_help_panel=PICTURES, help="Learn classes, too; auto: if the data has at least two."
+    ),
 ]
 SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", show_default="off", help="Go on without pictures that cannot be used.")
+    bool,
+    typer.Option(
+        "--skip-bad", rich_help_panel=PICTURES, show_default="off", help="Go on without pictures that cannot be used."
+    ),
 ]
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", metavar="N", min=2, show_default="all", help="Pictures taken at most, spread evenly over the data."
+        "--limit",
+        rich_help_panel=PICTURES,
+        metavar="N",
+        min=2,
+        show_default="all",
+        help="Pictures taken at most, spread evenly over the data.",
     ),
 ]
 CacheOption = Annotated[
     Path | None,
     typer.Option(
         "--cache",
+        rich_help_panel=PICTURES,
         metavar="DIR",
         file_okay=False,
         show_default="~/.cache/cvtool/gan",

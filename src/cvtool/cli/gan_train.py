@@ -21,6 +21,8 @@ PICTURES = PictureOptions()
 NETWORKS = NetworkOptions()
 TRAIN = TrainOptions()
 RECIPE = "the loss's own"
+SHAPE, PLAY = "The two networks", "What they play"
+"""Where ``--help`` lists options; the others come first."""
 
 
 def train(
@@ -33,28 +35,51 @@ def train(
     conditional: data_options.ConditionalOption = PICTURES.conditional,
     limit: data_options.Limit = PICTURES.limit,
     cache: data_options.CacheOption = None,
-    arch: Annotated[Arch, typer.Option("--arch", help="Family of the two networks.")] = NETWORKS.arch,
+    arch: Annotated[
+        Arch, typer.Option("--arch", rich_help_panel=SHAPE, help="Family of the two networks.")
+    ] = NETWORKS.arch,
     latent: Annotated[
-        int, typer.Option("--latent", min=1, max=4096, help="Random numbers that a picture is made from.")
+        int,
+        typer.Option(
+            "--latent", rich_help_panel=SHAPE, min=1, max=4096, help="Random numbers that a picture is made from."
+        ),
     ] = NETWORKS.latent,
     width: Annotated[
-        int, typer.Option("--width", min=4, max=512, help="Channels of the widest maps; deeper ones have more.")
+        int,
+        typer.Option(
+            "--width", rich_help_panel=SHAPE, min=4, max=512, help="Channels of the widest maps; deeper ones have more."
+        ),
     ] = NETWORKS.width,
     minibatch_std: Annotated[
         bool,
-        typer.Option("--minibatch-std", show_default="off", help="Show the discriminator how much a batch varies."),
+        typer.Option(
+            "--minibatch-std",
+            rich_help_panel=SHAPE,
+            show_default="off",
+            help="Show the discriminator how much a batch varies.",
+        ),
     ] = NETWORKS.minibatch_std,
     spectral: Annotated[
         bool | None,
         typer.Option(
-            "--spectral/--no-spectral", show_default=RECIPE, help="Spectral normalisation of the discriminator."
+            "--spectral/--no-spectral",
+            rich_help_panel=SHAPE,
+            show_default=RECIPE,
+            help="Spectral normalisation of the discriminator.",
         ),
     ] = NETWORKS.spectral,
-    loss: Annotated[Loss, typer.Option("--loss", help="What the two networks play for.")] = TRAIN.loss,
+    loss: Annotated[
+        Loss, typer.Option("--loss", rich_help_panel=PLAY, help="What the two networks play for.")
+    ] = TRAIN.loss,
     vae: Annotated[
-        bool, typer.Option("--vae", show_default="off", help="Train a variational autoencoder instead.")
+        bool,
+        typer.Option(
+            "--vae", rich_help_panel=PLAY, show_default="off", help="Train a variational autoencoder instead."
+        ),
     ] = TRAIN.vae,
-    kl: Annotated[float, typer.Option("--kl", min=0, help="Weight of the VAE's divergence from the prior.")] = TRAIN.kl,
+    kl: Annotated[
+        float, typer.Option("--kl", rich_help_panel=PLAY, min=0, help="Weight of the VAE's divergence from the prior.")
+    ] = TRAIN.kl,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -80,18 +105,33 @@ def train(
     critic_steps: Annotated[
         int | None,
         typer.Option(
-            "--critic-steps", min=1, show_default=RECIPE, help="Steps of the discriminator for each of the generator."
+            "--critic-steps",
+            rich_help_panel=PLAY,
+            min=1,
+            show_default=RECIPE,
+            help="Steps of the discriminator for each of the generator.",
         ),
     ] = TRAIN.critic_steps,
     penalty: Annotated[
         Penalty | None,
-        typer.Option("--penalty", show_default=RECIPE, help="What keeps the discriminator smooth."),
+        typer.Option(
+            "--penalty", rich_help_panel=PLAY, show_default=RECIPE, help="What keeps the discriminator smooth."
+        ),
     ] = TRAIN.penalty,
     weight: Annotated[
-        float | None, typer.Option("--penalty-weight", min=0, show_default=RECIPE, help="Weight of the penalty.")
+        float | None,
+        typer.Option(
+            "--penalty-weight", rich_help_panel=PLAY, min=0, show_default=RECIPE, help="Weight of the penalty."
+        ),
     ] = TRAIN.weight,
     lazy: Annotated[
-        int, typer.Option("--lazy", min=1, help="The penalty enters every so many steps, so many times as strong.")
+        int,
+        typer.Option(
+            "--lazy",
+            rich_help_panel=PLAY,
+            min=1,
+            help="The penalty enters every so many steps, so many times as strong.",
+        ),
     ] = TRAIN.lazy,
     fall: Annotated[
         float, typer.Option("--fall", min=0, max=1, help="Share of the run in which the rates fall to 0, at its end.")
@@ -100,16 +140,23 @@ def train(
         float, typer.Option("--ema", min=0, max=0.99999, help="Decay of the averaged generator.")
     ] = TRAIN.ema,
     smoothing: Annotated[
-        float, typer.Option("--smoothing", min=0, max=0.5, help="Taken off the label of real pictures.")
+        float,
+        typer.Option("--smoothing", rich_help_panel=PLAY, min=0, max=0.5, help="Taken off the label of real pictures."),
     ] = TRAIN.smoothing,
     instance_noise: Annotated[
         float,
-        typer.Option("--instance-noise", min=0, help="Noise on all the discriminator sees, falling to 0; range is 2."),
+        typer.Option(
+            "--instance-noise",
+            rich_help_panel=PLAY,
+            min=0,
+            help="Noise on all the discriminator sees, falling to 0; range is 2.",
+        ),
     ] = TRAIN.instance_noise,
     augment: Annotated[
         Augment | None,
         typer.Option(
             "--augment",
+            rich_help_panel=PLAY,
             show_default="diff with few pictures, else off",
             help="Changes to all the discriminator sees: diff = DiffAugment, flip = left and right.",
         ),

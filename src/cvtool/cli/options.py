@@ -15,6 +15,9 @@ from cvtool.models.cards import CARDS
 
 T = TypeVar("T")
 
+INPUTS, NETWORK, RESULTS = "Many pictures", "Network and device", "Results and messages"
+"""Where ``--help`` lists the options that several commands share; the others come first."""
+
 
 class Format(str, Enum):
     """Picture formats that can be written."""
@@ -38,6 +41,7 @@ def model_option(**more: Any) -> Any:
     """The option ``--model``; `more` goes to `typer.Option`."""
     return typer.Option(
         "--model",
+        rich_help_panel=NETWORK,
         metavar="NAME",
         autocompletion=lambda: list(CARDS),
         help="Network to use; 'cvtool models' lists them. Any torchvision name and any timm:NAME work too.",
@@ -50,6 +54,7 @@ Weights = Annotated[
     Path | None,
     typer.Option(
         "--weights",
+        rich_help_panel=NETWORK,
         metavar="FILE",
         show_default="the model's own",
         help="Weights of a torchvision or timm model, from a local .safetensors or .pth file.",
@@ -57,15 +62,24 @@ Weights = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where to compute; auto: cuda, then mps, then cpu."),
+    typer.Option(
+        "--device",
+        rich_help_panel=NETWORK,
+        metavar="auto|cpu|cuda[:N]|mps",
+        help="Where to compute; auto: cuda, then mps, then cpu.",
+    ),
 ]
 PrecisionOption = Annotated[
-    Precision, typer.Option("--precision", help="Number format of the network; auto: what suits the device.")
+    Precision,
+    typer.Option(
+        "--precision", rich_help_panel=NETWORK, help="Number format of the network; auto: what suits the device."
+    ),
 ]
 TrainingPrecision = Annotated[
     Precision,
     typer.Option(
         "--precision",
+        rich_help_panel=NETWORK,
         metavar="auto|fp32|bf16",
         help="Number format of the networks; auto: what suits the device. No fp16: training overflows in it.",
     ),
@@ -74,13 +88,21 @@ HIGHEST_SEED = 2**32 - 1
 """NumPy and torch both take it."""
 Seed = Annotated[
     int,
-    typer.Option("--seed", metavar="N", min=0, max=HIGHEST_SEED, help="Seed of everything random, a whole number."),
+    typer.Option(
+        "--seed",
+        rich_help_panel=NETWORK,
+        metavar="N",
+        min=0,
+        max=HIGHEST_SEED,
+        help="Seed of everything random, a whole number.",
+    ),
 ]
 Output = Annotated[
     str | None,
     typer.Option(
         "-o",
         "--output",
+        rich_help_panel=RESULTS,
         metavar="PATH",
         show_default="a name made from the input's, in the current folder",
         help="Where the result goes: a file, a folder for several results, or '-' for stdout.",
@@ -88,25 +110,50 @@ Output = Annotated[
 ]
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", show_default="by the suffix of --output, else png", help="Format of the picture."),
+    typer.Option(
+        "--format",
+        rich_help_panel=RESULTS,
+        show_default="by the suffix of --output, else png",
+        help="Format of the picture.",
+    ),
 ]
 ReportOption = Annotated[
     Path | None,
     typer.Option(
         "--report",
+        rich_help_panel=RESULTS,
         metavar="FILE.html",
         show_default="none",
         help="Also write one page that needs no network: pictures, numbers, and the commands that repeat the results.",
     ),
 ]
 Json = Annotated[
-    bool, typer.Option("--json", show_default="off", help="Print one JSON object per result on stdout, one per line.")
+    bool,
+    typer.Option(
+        "--json",
+        rich_help_panel=RESULTS,
+        show_default="off",
+        help="Print one JSON object per result on stdout, one per line.",
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", show_default="off", help="Say nothing but errors.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", show_default="off", help="Also say times and memory.")]
-Debug = Annotated[bool, typer.Option("--debug", show_default="off", help="Show the traceback of an error.")]
+Quiet = Annotated[
+    bool, typer.Option("-q", "--quiet", rich_help_panel=RESULTS, show_default="off", help="Say nothing but errors.")
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", rich_help_panel=RESULTS, show_default="off", help="Also say times and memory."),
+]
+Debug = Annotated[
+    bool, typer.Option("--debug", rich_help_panel=RESULTS, show_default="off", help="Show the traceback of an error.")
+]
 Recursive = Annotated[
-    bool, typer.Option("--recursive", show_default="off", help="Take pictures from all folders below a folder, too.")
+    bool,
+    typer.Option(
+        "--recursive",
+        rich_help_panel=INPUTS,
+        show_default="off",
+        help="Take pictures from all folders below a folder, too.",
+    ),
 ]
 Images = Annotated[
     list[str] | None,
@@ -116,6 +163,7 @@ FilesFrom = Annotated[
     str | None,
     typer.Option(
         "--files-from",
+        rich_help_panel=INPUTS,
         metavar="FILE",
         show_default="none",
         help="Also take inputs from a list, one a line; '-' reads the list from stdin.",
@@ -124,12 +172,21 @@ FilesFrom = Annotated[
 Null = Annotated[
     bool,
     typer.Option(
-        "-0", "--null", show_default="off", help="NUL bytes end the names in that list, as find -print0 writes them."
+        "-0",
+        "--null",
+        rich_help_panel=INPUTS,
+        show_default="off",
+        help="NUL bytes end the names in that list, as find -print0 writes them.",
     ),
 ]
 SkipExisting = Annotated[
     bool,
-    typer.Option("--skip-existing", show_default="off", help="Leave out pictures whose result is there already."),
+    typer.Option(
+        "--skip-existing",
+        rich_help_panel=INPUTS,
+        show_default="off",
+        help="Leave out pictures whose result is there already.",
+    ),
 ]
 
 

@@ -16,6 +16,9 @@ DEFAULTS = StylizeOptions()
 DRAFTS = DraftOptions()
 BY_RECIPE = "the recipe's"
 BY_MODEL = "the recipe's for this model"
+PARTS, LARGE, SHEETS = "Parts of the picture", "Large pictures and colours", "Sheets of drafts"
+ONE_PASS, CLIPS, WORK = "In one pass", "Clips", "While it works"
+"""Where ``--help`` lists options; the others come first."""
 
 
 class Bits(str, Enum):
@@ -156,13 +159,17 @@ ContentLayers = Annotated[
 ]
 
 BitsOption = Annotated[
-    Bits, typer.Option("--bits", help="Bits per channel; 16 for png and tiff only; auto: as the content.")
+    Bits,
+    typer.Option(
+        "--bits", rich_help_panel=LARGE, help="Bits per channel; 16 for png and tiff only; auto: as the content."
+    ),
 ]
 
 KeepProfile = Annotated[
     bool,
     typer.Option(
         "--keep-profile",
+        rich_help_panel=LARGE,
         show_default="off: sRGB",
         help="Work in the colours of the content's ICC profile (Display P3, Adobe RGB, …) and embed it in the result.",
     ),
@@ -172,6 +179,7 @@ Sheet = Annotated[
     str | None,
     typer.Option(
         "--sheet",
+        rich_help_panel=SHEETS,
         metavar="FILE",
         show_default="none",
         help="Instead of pictures, make a sheet of drafts: a row for each style, a column for each of --strengths; "
@@ -183,6 +191,7 @@ Strengths = Annotated[
     str | None,
     typer.Option(
         "--strengths",
+        rich_help_panel=SHEETS,
         metavar="PERCENT,…",
         show_default=",".join(f"{strength:g}" for strength in DRAFTS.strengths) + ", or --strength where it is given",
         help="The strengths of the drafts on a --sheet, from 0 to 100 %.",
@@ -191,13 +200,21 @@ Strengths = Annotated[
 
 SheetSize = Annotated[
     int,
-    typer.Option("--sheet-size", metavar="PX", min=16, max=2048, help="Longer side of a draft on a --sheet in pixels."),
+    typer.Option(
+        "--sheet-size",
+        rich_help_panel=SHEETS,
+        metavar="PX",
+        min=16,
+        max=2048,
+        help="Longer side of a draft on a --sheet in pixels.",
+    ),
 ]
 
 Watch = Annotated[
     str | None,
     typer.Option(
         "--watch",
+        rich_help_panel=shared.INPUTS,
         metavar="FOLDER",
         show_default="none",
         help="Paint what is in FOLDER and whatever appears in it, looking every second, until Ctrl-C. "
@@ -208,7 +225,10 @@ Watch = Annotated[
 InstantOption = Annotated[
     bool,
     typer.Option(
-        "--instant", show_default="off", help="Paint in one pass of a trained network: quicker, and not as good."
+        "--instant",
+        rich_help_panel=ONE_PASS,
+        show_default="off",
+        help="Paint in one pass of a trained network: quicker, and not as good.",
     ),
 ]
 
@@ -216,6 +236,7 @@ PainterOption = Annotated[
     Path | None,
     typer.Option(
         "--painter",
+        rich_help_panel=ONE_PASS,
         metavar="FILE",
         show_default="the bundled one",
         help="The network of --instant: a checkpoint of 'cvtool stylize train-instant'.",
@@ -225,7 +246,10 @@ PainterOption = Annotated[
 Video = Annotated[
     bool,
     typer.Option(
-        "--video", show_default="off", help="CONTENT is a clip: a video, an animated GIF, or a folder of frames."
+        "--video",
+        rich_help_panel=CLIPS,
+        show_default="off",
+        help="CONTENT is a clip: a video, an animated GIF, or a folder of frames.",
     ),
 ]
 
@@ -233,6 +257,7 @@ FrameSteps = Annotated[
     int,
     typer.Option(
         "--frame-steps",
+        rich_help_panel=CLIPS,
         metavar="N",
         min=1,
         help="Steps of a frame that follows another, with --video; the first of each shot takes --steps.",
@@ -243,6 +268,7 @@ Steadiness = Annotated[
     float,
     typer.Option(
         "--steadiness",
+        rich_help_panel=CLIPS,
         metavar="W",
         min=0,
         help="How firmly a frame is held to the one before, with --video: weight of the squared error.",
@@ -253,6 +279,7 @@ Fps = Annotated[
     str | None,
     typer.Option(
         "--fps",
+        rich_help_panel=CLIPS,
         metavar="RATE",
         show_default="24",
         help="Frames per second of a folder of frames, with --video, e.g. 30 or 30000/1001.",
@@ -263,6 +290,7 @@ Jobs = Annotated[
     int,
     typer.Option(
         "--jobs",
+        rich_help_panel=CLIPS,
         metavar="N",
         min=1,
         help="Processes that paint shots side by side, with --video; the result is the same.",
@@ -273,6 +301,7 @@ Animate = Annotated[
     Path | None,
     typer.Option(
         "--animate",
+        rich_help_panel=WORK,
         metavar="FILE",
         show_default="none",
         help="Also write how the picture came to be: .gif, .mp4, .webp.",
@@ -283,6 +312,7 @@ Preview = Annotated[
     Path | None,
     typer.Option(
         "--preview",
+        rich_help_panel=WORK,
         metavar="FILE",
         show_default="none",
         help="Keep the picture so far in FILE, about once a second.",
@@ -293,6 +323,7 @@ Checkpoint = Annotated[
     Path | None,
     typer.Option(
         "--checkpoint",
+        rich_help_panel=WORK,
         metavar="FILE",
         show_default="none",
         help="Save the state of the work, to go on with --resume.",
@@ -302,7 +333,11 @@ Checkpoint = Annotated[
 Resume = Annotated[
     Path | None,
     typer.Option(
-        "--resume", metavar="FILE", show_default="none", help="Go on from a checkpoint, with the same inputs."
+        "--resume",
+        rich_help_panel=WORK,
+        metavar="FILE",
+        show_default="none",
+        help="Go on from a checkpoint, with the same inputs.",
     ),
 ]
 
@@ -310,6 +345,7 @@ Mask = Annotated[
     list[str] | None,
     typer.Option(
         "--mask",
+        rich_help_panel=PARTS,
         metavar="CONTENT_MASK=STYLE_MASK",
         show_default="the whole picture",
         help="Paint where the first picture is white with what the second shows of the style ('all': all of it); "
@@ -320,7 +356,10 @@ Mask = Annotated[
 ContentMaskFromAlpha = Annotated[
     bool,
     typer.Option(
-        "--content-mask-from-alpha", show_default="off", help="Paint only what is not transparent in the content."
+        "--content-mask-from-alpha",
+        rich_help_panel=PARTS,
+        show_default="off",
+        help="Paint only what is not transparent in the content.",
     ),
 ]
 
@@ -328,6 +367,7 @@ Tile = Annotated[
     str,
     typer.Option(
         "--tile",
+        rich_help_panel=LARGE,
         metavar="auto|PX|off",
         help="Work on tiles of so many pixels, one at a time: less memory, the same picture. 'auto': as needed.",
     ),
@@ -336,7 +376,11 @@ Tile = Annotated[
 MaxMemory = Annotated[
     str | None,
     typer.Option(
-        "--max-memory", metavar="SIZE", show_default="80 % of what is free", help="Memory that may be used, e.g. 4GB."
+        "--max-memory",
+        rich_help_panel=LARGE,
+        metavar="SIZE",
+        show_default="80 % of what is free",
+        help="Memory that may be used, e.g. 4GB.",
     ),
 ]
 
