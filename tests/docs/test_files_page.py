@@ -12,6 +12,7 @@ import pytest
 from make_common import EXIT_CODES
 from make_man import ENVIRONMENT
 
+from cvtool.cli.caption_files import CAPTION_SUFFIXES
 from cvtool.cli.stylize_instant_trainer import NAME
 from cvtool.files import PICTURE_SUFFIXES
 from cvtool.images import SUFFIXES
@@ -78,7 +79,7 @@ def test_every_measure_is_named() -> None:
 
 def test_every_suffix_is_named() -> None:
     assert set(re.findall(r"`(\.\w+)`", SECTIONS["Pictures in"])) == PICTURE_SUFFIXES
-    assert set(re.findall(r"`(\.\w+)`", SECTIONS["Results out"])) == set(SUFFIXES)
+    assert set(re.findall(r"`(\.\w+)`", SECTIONS["Results out"])) == set(SUFFIXES) | CAPTION_SUFFIXES - {""}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/files.md"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ import typer
 from cvtool import __version__
 from cvtool.caption.options import TOGETHER, Decode, DecodeOptions, Engine
 from cvtool.cli import options as shared
+from cvtool.cli.caption_files import caption_line, check_suffix, write_captions
 from cvtool.cli.console import Console
 from cvtool.cli.input_lists import inputs_of, list_file
 from cvtool.cli.inputs import FilesRead, Input, refuse_second_stdin
@@ -24,7 +24,6 @@ from cvtool.cli.outputs import (
     Skipping,
     check_besides,
     files_of,
-    make_folder,
     plan_outputs,
 )
 from cvtool.cli.reading import Done, Read, Reading, read_flat
@@ -32,7 +31,6 @@ from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown, plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.errors import Interrupted, UsageError
-from cvtool.files import write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +123,8 @@ def describe(
             "--output",
             metavar="FILE",
             show_default="stdout",
-            help="Write the captions as JSON lines {image, caption}, as 'caption evaluate --hypotheses' reads them.",
+            help="Write the captions: .jsonl, JSON lines {image, caption} as 'caption evaluate --hypotheses' reads "
+            "them; .txt, as on stdout, one a picture.",
         ),
     ] = None,
     format: Annotated[
@@ -161,6 +160,7 @@ def describe(
     taken = files_of(sheets) if output or report else set()
     if output is not None:
         check_besides(output, files, "--output", taken)
+        check_suffix(output)
     page = plan_report(context, console, report, results=len(inputs), inputs=files, taken=taken)
     options = DecodeOptions(
         decode=decode,
@@ -187,16 +187,15 @@ def describe(
                 console=console,
                 device=device,
                 before=work.prepare,
-                kept=work.lines,
+                kept=work.captions,
                 skipping=work.skipping,
             )
     except KeyboardInterrupt:
-        where = f"; their captions are in '{output}'" if output is not None and work.lines else ""
-        raise Interrupted(f"stopped after {len(work.lines)} of {len(inputs)} pictures{where}.") from None
+        where = f"; their captions are in '{output}'" if output is not None and work.captions else ""
+        raise Interrupted(f"stopped after {len(work.captions)} of {len(inputs)} pictures{where}.") from None
     finally:
-        if output is not None and work.lines:
-            make_folder(output.parent)
-            write_atomically(output, "".join(line + "\n" for line in work.lines).encode("ascii"))
+        if output is not None and work.captions:
+            write_captions(output, work.captions, several=work.total > 1)
 
 
 @dataclass(eq=False)
@@ -218,7 +217,8 @@ class Describing:
     inputs: Sequence[Input]
     sheets: Sequence[Destination | None]
     report: Report
-    lines: list[str] = field(default_factory=list)
+    captions: list[tuple[str, str]] = field(default_factory=list)
+    """Names of pictures, and what they show."""
     skipping: Skipping = field(default_factory=Skipping)
     output: Path | None = None
     """Where all captions go, besides."""
@@ -303,7 +303,7 @@ class Describing:
     def _report(self, given: Input, found: Description, sheet: Destination | None) -> None:
         written = self.output if sheet is None else sheet.path
         best = found.best
-        self.lines.append(json_format.dumps({"image": given.name, "caption": best.caption}))
+        self.captions.append((given.name, best.caption))
         self.console.result(
             "caption describe",
             input=given.name,
@@ -324,9 +324,8 @@ class Describing:
         )
         if self.console.json or (sheet is not None and sheet.path is None):
             return
-        several = self.total > 1
         for each in found.candidates:
-            self.console.line(f"{given.name}\t{each.caption}" if several else each.caption)
+            self.console.line(caption_line(given.name, each.caption, several=self.total > 1))
             if self.words:
                 pairs = zip(each.words, each.probabilities, strict=True)
                 self.console.line("  " + "  ".join(f"{word} {probability:.2f}" for word, probability in pairs))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_format
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import typer
 from cvtool.caption.options import Decode, DecodeOptions
 from cvtool.cli import options as shared
 from cvtool.cli.caption_data import SkipBad, SplitFile, checked
+from cvtool.cli.caption_files import check_suffix, write_captions
 from cvtool.cli.console import Console
 from cvtool.cli.outputs import STDOUT, check_besides, make_folder
 from cvtool.cli.protected import place_of
@@ -84,7 +84,11 @@ def evaluate(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", show_default="none", help="Also write the captions as JSON lines."
+            "-o",
+            "--output",
+            metavar="FILE",
+            show_default="none",
+            help="Also write the captions: .jsonl, JSON lines; .txt, name and caption a line.",
         ),
     ] = None,
     weights: shared.Weights = None,
@@ -113,6 +117,8 @@ def evaluate(
     for path, option in ((page, "--page"), (output, "--output")):
         if path is not None:
             check_besides(path, [each for each in read if each is not None], option, taken)
+    if output is not None:
+        check_suffix(output)
     started = time.perf_counter()
     if references is not None and hypotheses is not None:
         if page is not None:
@@ -126,9 +132,7 @@ def evaluate(
             precision.value,
         )  # fmt: skip
     if output is not None:
-        lines = (json_format.dumps({"image": name, "caption": text}) for name, text in judged.captions.items())
-        make_folder(output.parent)
-        write_atomically(output, "".join(line + "\n" for line in lines).encode("ascii"))
+        write_captions(output, judged.captions.items(), several=True)
     for note in judged.metrics.notes:
         console.warn(note)
     console.result(
