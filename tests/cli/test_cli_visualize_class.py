@@ -106,6 +106,17 @@ def test_deepdream(cvtool, here: Path) -> None:
     )
     assert (found["method"], found["width"], found["height"]) == ("deepdream", 96, 64)
     assert found["activation"] > found["started_from"]
+    assert found["output"] == "sky-visualize-class-blocks.3.png"
+
+
+def test_two_photos_make_two_files(cvtool, here: Path) -> None:
+    for name in ("sky", "sea"):
+        save(here / f"{name}.png", (90, 120, 200), (64, 64))
+        words = ("--init", f"{name}.png", "--diversity", 2, "--steps", 1, "-o", "out/")
+        assert cvtool("visualize-class", "tabby", *TINY, *words).code == 0
+    assert {path.name for path in (here / "out").iterdir()} == {
+        f"{name}-visualize-class-tabby-{number}.png" for name in ("sky", "sea") for number in (1, 2)
+    }
 
 
 def test_diversity_and_a_sheet(cvtool, here: Path) -> None:

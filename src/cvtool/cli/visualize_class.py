@@ -11,7 +11,7 @@ import typer
 from cvtool.cli import options as shared
 from cvtool.cli.batch import for_each
 from cvtool.cli.console import Console
-from cvtool.cli.inputs import expand, one_file, paths_of, refuse_second_stdin
+from cvtool.cli.inputs import Input, expand, one_file, paths_of, refuse_second_stdin
 from cvtool.cli.outputs import Destination, check_besides, plan_outputs, result_name
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.targets import check_classes
@@ -207,7 +207,7 @@ def visualize_class(
     others = [Path(name.partition("=")[2]) for name in (*_names(ensemble), *_names(judge)) if "=" in name]
     read = [*paths_of(pictures), *others, *(path for path in (weights, direction) if path is not None)]
     destinations = plan_outputs(
-        [result_name(job.file_stem, "visualize-class", job.detail) for job in jobs],
+        [_result_name(job, start) for job in jobs],
         output=output,
         format=format,
         inputs=read,
@@ -234,6 +234,13 @@ def visualize_class(
             for_each(jobs, work.visualize, command="visualize-class", console=console)
     finally:
         work.finish()
+
+
+def _result_name(job: Job, start: Input | None) -> str:
+    """A picture that grew out of another is called after that one, and tells what was looked for."""
+    if start is None:
+        return result_name(job.file_stem, "visualize-class", job.detail)
+    return result_name(start.stem, "visualize-class", result_name(job.file_stem, job.detail))
 
 
 def _wishes(
