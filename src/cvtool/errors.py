@@ -65,10 +65,17 @@ class BadInputError(CvtoolError):
     exit_code = 3
 
 
+GIVE_WEIGHTS = "Give the file with --weights."
+
+
 class WeightsUnavailableError(CvtoolError):
     """The model is known, but its weights are neither here nor can they be fetched."""
 
     exit_code = 4
+
+    def advising(self, advice: str) -> WeightsUnavailableError:
+        """The same of a network whose weights ``--weights`` does not give: with other `advice` than `GIVE_WEIGHTS`."""
+        return WeightsUnavailableError(str(self).replace(GIVE_WEIGHTS, advice))
 
 
 class GoalNotReachedError(CvtoolError):

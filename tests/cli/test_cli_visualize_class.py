@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers import save
 from PIL import Image
 
@@ -275,6 +276,27 @@ def test_a_bad_direction(cvtool, content: bytes | str) -> None:
 def test_a_missing_start(cvtool) -> None:
     done = cvtool("visualize-class", "tabby", "--init", "nowhere.png")
     assert (done.code, len(done.err.splitlines())) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("--model", "Give the file with --weights."),
+        ("--ensemble", "Give the file as --ensemble squeezenet1_1=FILE."),
+        ("--judge", "Give the file as --judge squeezenet1_1=FILE."),
+    ],
+)
+def test_missing_weights_are_given_by_the_option(
+    cvtool, here: Path, monkeypatch: pytest.MonkeyPatch, option: str, advice: str
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(here / "hub"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    done = cvtool("visualize-class", "tabby", "--device", "cpu", option, "squeezenet1_1")
+    assert (done.code, len(done.err.splitlines())) == (4, 1)
+    assert done.err.endswith(f"(no network). {advice}\n")
 
 
 def test_a_judge_with_weights_of_ones_own(cvtool) -> None:

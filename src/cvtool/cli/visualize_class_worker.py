@@ -21,7 +21,7 @@ from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.targets import class_index
 from cvtool.cli.visualize_class_report import facts, sentence, write_sheet
-from cvtool.errors import BadInputError, Interrupted
+from cvtool.errors import BadInputError, Interrupted, WeightsUnavailableError
 from cvtool.visualize_class.options import Target, VisualizeOptions
 
 if TYPE_CHECKING:
@@ -107,21 +107,27 @@ class Visualizing:
     @cached_property
     def models(self) -> list[Model]:
         """The networks that are climbed."""
-        return [self._network(name) for name in self.model_names]
+        return [self._network(name, "--ensemble") for name in self.model_names]
 
     @cached_property
     def judges(self) -> list[Model]:
         """The networks that are only asked."""
-        return [self._network(name) for name in self.judge_names]
+        return [self._network(name, "--judge") for name in self.judge_names]
 
-    def _network(self, text: str) -> Model:
-        """The network called ``NAME`` or ``NAME=FILE``; the same again is not loaded again."""
+    def _network(self, text: str, option: str) -> Model:
+        """The network called ``NAME`` or ``NAME=FILE`` by `option`; the same again is not loaded again."""
         from cvtool.models.loader import load
 
         if text not in self._loaded:
             name, _, file = text.partition("=")
-            weights = self.files.weights if text == self.model_names[0] else None
-            self._loaded[text] = load(name, device=self.device_name, weights=Path(file) if file else weights)
+            is_first = text == self.model_names[0]
+            weights = self.files.weights if is_first else None
+            try:
+                self._loaded[text] = load(name, device=self.device_name, weights=Path(file) if file else weights)
+            except WeightsUnavailableError as error:
+                if is_first:
+                    raise
+                raise error.advising(f"Give the file as {option} {name}=FILE.") from error
         return self._loaded[text]
 
     @cached_property

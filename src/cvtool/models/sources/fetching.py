@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import torch
 
-from cvtool.errors import BadInputError, WeightsUnavailableError
+from cvtool.errors import GIVE_WEIGHTS, BadInputError, WeightsUnavailableError
 from cvtool.files import sha256_of
 from cvtool.models.sources.local_file import first_line
 
@@ -111,7 +111,7 @@ def _unavailable(model: str, wanted: str, url: str, error: Exception) -> Weights
     reason = getattr(error, "reason", None) or first_line(error)
     return WeightsUnavailableError(
         f"The weights of '{model}' are not on this machine (looked for {wanted}) and could not be fetched from {url} "
-        f"({reason}). Give the file with --weights."
+        f"({reason}). {GIVE_WEIGHTS}"
     )
 
 

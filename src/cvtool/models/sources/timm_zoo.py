@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from cvtool.errors import UnknownNameError, WeightsUnavailableError
+from cvtool.errors import GIVE_WEIGHTS, UnknownNameError, WeightsUnavailableError
 from cvtool.files import sha256_of
 from cvtool.models.cards import ModelCard
 from cvtool.models.sources.fetching import from_huggingface, from_url, hub_file, in_huggingface_cache
@@ -76,7 +76,7 @@ def _published(config: dict[str, Any], name: str) -> Path:
         return from_huggingface(repository, name, config.get("hf_hub_filename") or "")
     if url := config.get("url"):
         return from_url(url, name)
-    raise WeightsUnavailableError(f"No weights were published for '{name}'. Give a file with --weights.")
+    raise WeightsUnavailableError(f"No weights were published for '{name}'. {GIVE_WEIGHTS}")
 
 
 def _converted(bare: str, plain: nn.Module, tensors: StateDict, path: Path, name: str) -> nn.Module:
