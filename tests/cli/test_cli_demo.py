@@ -58,6 +58,7 @@ def test_the_tour(cvtool, quick, here: Path) -> None:
     for stop, line in zip(demo.TOUR, said, strict=True):
         command = line.split(": ", 1)[1]
         assert {stop.heading, stop.sentence, command} <= set(page.texts)
+    assert {"man", "camera"} <= set(told[4]["caption"].split())  # a picture that the captioner tells right
     assert any(text == told[4]["caption"] for text in page.texts)
     assert {link["href"] for link in page.of("a")} >= files
     assert (folder / "index.html").stat().st_size < 3e6

@@ -79,8 +79,9 @@ TOUR = (
     ),
     Stop(
         "Captioning",
-        "Says in words what a photograph shows, and where it looked for each of them.",
-        "caption describe asset:cat",
+        "Says in words what a photograph shows, and where it looked for each of them. It has learned from pictures of "
+        "people and dogs outdoors, and knows little else.",
+        "caption describe asset:cameraman",
         ("--attention", "caption.jpg"),
     ),
     Stop(
