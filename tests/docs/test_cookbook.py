@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,26 @@ def test_it_runs(script: str, folder: Path, commands: Path) -> None:
         assert any(path.iterdir()) if path.is_dir() else path.stat().st_size > 0, name
     if not written:
         assert done.stdout.strip()
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_numbers_are_of_what_could_be_done(folder: Path, commands: Path) -> None:
+    """A bad picture ends nothing but itself, and no average or table counts it."""
+    (folder / "photos" / "bad.jpg").write_text("no picture")
+    for script in (text for text in RUN if heading(text) == "Numbers, not pictures" and ".jsonl" in text):
+        first, *rest = script.splitlines()
+        code = shell(["bash", "-uc", first], folder, commands).returncode
+        assert code == 3, first
+        for line in rest:
+            done = shell(["bash", "-euo", "pipefail", "-c", line], folder, commands)
+            assert (done.returncode, done.stderr) == (0, ""), line
+            if " -s " in line:
+                maps = [json.loads(each) for each in (folder / "maps.jsonl").read_text().splitlines()]
+                found = [each["target"]["probability"] for each in maps if "error" not in each]
+                assert len(found) == len(maps) - 1
+                assert float(done.stdout) == pytest.approx(sum(found) / len(found))
+    table = (folder / "captions.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in table] == ['"photos/a.jpg"', '"photos/b two.jpg"', '"photos/c.jpg"']
 
 
 def test_a_command_that_fails_would_be_noticed(folder: Path, commands: Path) -> None:
