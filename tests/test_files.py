@@ -176,6 +176,18 @@ def test_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
     assert names_in(tmp_path) == [name]
 
 
+@pytest.mark.parametrize("address", ["http://a.example/c.jpg", "HTTPS://a.example/x/c.tar/d.jpg", "s3://bucket/c.npy"])
+def test_an_address_is_not_fetched(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (address, Path(address)):
+        with pytest.raises(BadInputError) as caught:
+            read_input(name)
+        assert str(caught.value) == f"Cannot read '{address}': addresses are not fetched. Download it first."
+    Path(address).parent.mkdir(parents=True)  # a folder may be called so
+    Path(address).write_bytes(b"x")
+    assert read_input(address) == b"x"
+
+
 def test_inputs_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, words in {"none.png": "no such file", ".": "directory", "a\0b": "character", "x" * 300: "long"}.items():
         with pytest.raises(BadInputError) as caught:

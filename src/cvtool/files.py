@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -257,7 +258,15 @@ def _read_error(path: str | Path, error: OSError | ValueError) -> BadInputError:
         errno.EACCES: "permission denied. Check its permissions.",
         errno.ENAMETOOLONG: "the name is too long. Check the path.",
     }
+    address = _ADDRESS.fullmatch(str(path))
+    if address and isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR):
+        name = f"{address['kind']}://{address['rest']}"
+        return BadInputError(f"Cannot read '{shown(name)}': addresses are not fetched. Download it first.")
     return BadInputError(f"Cannot read '{shown(path)}': {_reason(error, reasons)}")
+
+
+_ADDRESS = re.compile(r"(?P<kind>https?|s?ftp|s3|gs):/+(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+"""An address, also where a path has been made of it, which keeps one of two slashes."""
 
 
 def write_error(path: str | Path, error: OSError | ValueError) -> CvtoolError:

@@ -56,6 +56,14 @@ def test_a_glob_the_shell_left_alone(pattern: str, found: list[str]) -> None:
     assert all(given.collected for given in expand([pattern]))
 
 
+def test_a_glob_that_matches_nothing(here: Path) -> None:
+    (given,) = expand(["[xy]*.jpg"])
+    with pytest.raises(BadInputError, match=r"^Cannot read '\[xy\]\*\.jpg'.* as a pattern it matches nothing"):
+        read_input(given)
+    with pytest.raises(BadInputError, match="addresses are not fetched"):
+        read_input(expand(["http://example.com/*.jpg?size=1"])[0])
+
+
 def test_a_file_that_is_called_like_a_glob_is_that_file(here: Path) -> None:
     (here / "cat[1].png").touch()
     (here / "cat1.png").touch()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cvtool.bundled import find_asset
 from cvtool.cli.console import is_terminal
 from cvtool.errors import BadInputError, UsageError
-from cvtool.files import PICTURE_SUFFIXES
+from cvtool.files import PICTURE_SUFFIXES, shown
 from cvtool.tars import Member, pictures_in, read_member
 
 if TYPE_CHECKING:
@@ -140,6 +140,11 @@ def read_input(given: Input, *, keep_profile: bool = False) -> tuple[Picture, st
     if given.path is not None and os.path.isdir(given.path):
         raise BadInputError(
             f"Folder '{given.name}' holds no pictures directly inside. --recursive looks further below."
+        )
+    is_pattern = glob.has_magic(given.name) and "://" not in given.name
+    if given.path is not None and is_pattern and not os.path.lexists(given.path):
+        raise BadInputError(
+            f"Cannot read '{shown(given.name)}': as a pattern it matches nothing, and no file is called so. Check it."
         )
     # Read once: the path may be a pipe, as in a shell's <(command).
     name = given.name if given.path is not None else "stdin"
