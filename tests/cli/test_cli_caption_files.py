@@ -25,6 +25,25 @@ def test_no_other_file_is_replaced(cvtool, here: Path, command: str, name: str) 
     assert Path(name).read_bytes() == b"as it was"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["red.png", "blue.png", "--attention", "look.png"], "--attention 'look.png' is one file"),
+        (["red.png", "blue.png", "--attention", "-"], "Give --attention a folder"),
+        (["red.png", "--attention", "-", "--json"], "Give --attention a file"),
+        (["red.png", "--attention", "red.png"], "Choose another --attention"),
+        (["red-attention.png", "red.png", "--attention", "."], "Choose another --attention"),
+        (["red.png", "--attention", "red.png/look.png"], "Choose another --attention"),
+    ],
+)
+def test_a_bad_place_names_the_option_that_gave_it(cvtool, here: Path, words: list[str], told: str) -> None:
+    for name in ("red", "blue", "red-attention"):
+        paint(here / f"{name}.png", "red")
+    done = cvtool("caption", "describe", *words)
+    says(done, 2, told)
+    assert "--output" not in done.err
+
+
 @pytest.mark.parametrize("name", ["new/c.jsonl", "c.json", "c.JSONL", "captions"])
 def test_json_lines(here: Path, name: str) -> None:
     write_captions(Path(name), [("a.png", "a dög"), (STRANGE, "a cat")], several=True)

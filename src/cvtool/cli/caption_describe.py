@@ -156,7 +156,9 @@ def describe(
     if attention is not None:
         names = ResultNames(inputs, "attention")
         collected = files_from is not None or any(given.collected for given in inputs)
-        sheets = plan_outputs(names, output=attention, format=format, inputs=files, json=json, collected=collected)
+        sheets = plan_outputs(
+            names, output=attention, format=format, inputs=files, json=json, collected=collected, option="--attention"
+        )
     taken = files_of(sheets) if output or report else set()
     if output is not None:
         check_besides(output, files, "--output", taken)

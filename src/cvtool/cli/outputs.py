@@ -200,36 +200,38 @@ def plan_outputs(
     inputs: Iterable[Path],
     json: bool,
     collected: bool = False,
+    option: str = "--output",
 ) -> Sequence[Destination]:
     """One destination per result, in order; no two are the same file, none is an input.
 
     Args:
         names: what each result would be called in a folder, without suffix (see `result_name`). A name that
             comes again gets ``-2``, ``-3`` … . They are asked for again whenever a destination is.
-        output: as given to ``--output``; None for the current folder.
+        output: as given to `option`; None for the current folder.
         format: as given to ``--format``; it wins over the suffix of `output`.
         inputs: all files that are read; none may be written to.
         json: JSON lines go to stdout, so pictures cannot.
         collected: the inputs come from a folder, a glob or a list: even a single result means "several", so that
             a script does the same whatever the folder holds.
+        option: which option says where, for messages.
 
     Raises:
         UsageError: the results do not fit the place, its suffix is unknown, or it is an input.
     """
     several = len(names) > 1 or collected
     if output == STDOUT:
-        destinations: Sequence[Destination] = [_stdout(len(names), format, json)]
+        destinations: Sequence[Destination] = [_stdout(len(names), format, json, option)]
     elif output is not None and not _is_folder(output, several):
-        destinations = [_file(Path(output), len(names), format)]
+        destinations = [_file(Path(output), len(names), format, option)]
     else:
         found = _InFolder(Path(output or "."), names, format or Format.png, _numbers(names))
-        check_all(found.files(), inputs)
+        check_all(found.files(), inputs, option)
         return found
-    check_all((str(each.path) for each in destinations if each.path is not None), inputs)
+    check_all((str(each.path) for each in destinations if each.path is not None), inputs, option)
     return destinations
 
 
-def check_all(paths: Iterable[str], inputs: Iterable[Path]) -> None:
+def check_all(paths: Iterable[str], inputs: Iterable[Path], option: str = "--output") -> None:
     """As `check_writable` for all of `paths`, with one look at every file instead of one for every pair."""
     read: NDArray[np.int64] | None = None
     checked: set[str] = set()
@@ -246,8 +248,8 @@ def check_all(paths: Iterable[str], inputs: Iterable[Path]) -> None:
                 read = _identities(inputs)
             place = read.searchsorted(identity)
             if place < len(read) and read[place] == identity:
-                raise UsageError(f"'{Path(path)}' is an input and would be overwritten. Choose another --output.")
-        check_writable(Path(path), (), "--output")
+                raise UsageError(f"'{Path(path)}' is an input and would be overwritten. Choose another {option}.")
+        check_writable(Path(path), (), option)
 
 
 def _identity(found: os.stat_result) -> int:
@@ -325,15 +327,15 @@ def _problem(path: Path, inputs: Iterable[Path]) -> str:
     return "" if all(os.access(each, os.W_OK) for each in needed) else "cannot be written: no permission"
 
 
-def _stdout(results: int, format: Format | None, json: bool) -> Destination:
+def _stdout(results: int, format: Format | None, json: bool, option: str) -> Destination:
     if json:
-        raise UsageError("--json and '--output -' would both write to stdout. Give --output a file.")
+        raise UsageError(f"--json and '{option} -' would both write to stdout. Give {option} a file.")
     if results != 1:
-        raise UsageError(f"'--output -' takes one picture, but there are {results} results. Give --output a folder.")
+        raise UsageError(f"'{option} -' takes one picture, but there are {results} results. Give {option} a folder.")
     if sys.stdout is None:
-        raise UsageError("'--output -' writes a picture to stdout, but stdout is closed. Redirect or pipe it.")
+        raise UsageError(f"'{option} -' writes a picture to stdout, but stdout is closed. Redirect or pipe it.")
     if is_terminal(sys.stdout):
-        raise UsageError("'--output -' would write a picture to the terminal. Redirect or pipe stdout.")
+        raise UsageError(f"'{option} -' would write a picture to the terminal. Redirect or pipe stdout.")
     return Destination(None, format or Format.png)
 
 
@@ -344,9 +346,9 @@ def _is_folder(output: str, several: bool) -> bool:
     return several and not Path(output).suffix
 
 
-def _file(path: Path, results: int, format: Format | None) -> Destination:
+def _file(path: Path, results: int, format: Format | None, option: str) -> Destination:
     if results != 1:
-        raise UsageError(f"--output '{path}' is one file, but there are {results} results. Give a folder.")
+        raise UsageError(f"{option} '{path}' is one file, but there are {results} results. Give a folder.")
     from cvtool.images import format_of
 
     return Destination(path, format or Format(format_of(path)))
