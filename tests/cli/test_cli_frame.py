@@ -107,6 +107,8 @@ def test_debug_shows_the_traceback(cvtool, failing) -> None:
         (["stylize", "--sizes", "3", "a", "b"], "'cvtool stylize --help'"),
         (["stylize", "--size", "big", "a", "b"], "'cvtool stylize --help'"),
         (["stylize", "--strength", "101", "a", "b"], "'cvtool stylize --help'"),
+        (["stylize", "a", "b", "--size"], "'cvtool stylize --help'"),
+        (["caption", "describe", "a", "--json=1"], "'cvtool caption describe --help'"),
         (["stylize", "--optimizer", "sgd", "a", "b"], "'adam', 'lbfgs'"),
         (["stylize"], "CONTENT"),
         (["stylise"], "'stylize'"),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from cvtool.cli.failures import TYPER_ERROR
 from cvtool.cli.options import INPUTS, NETWORK, RESULTS
 
 T = TypeVar("T")
@@ -17,6 +18,15 @@ T = TypeVar("T")
 
 class _Command(TyperCommand):
     """Its help lists the options in sections, by their ``rich_help_panel``; plain Typer knows only one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            complaint: Any = error
+            if isinstance(error, TYPER_ERROR):  # the parser does not say which command's option lacks its value
+                complaint.ctx = complaint.ctx or ctx
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         records = ((_section(param), param.get_help_record(ctx)) for param in self.get_params(ctx))
