@@ -79,6 +79,14 @@ def test_nothing_is_loaded_where_nothing_is_left_to_do(cvtool, photos: Path, com
 # What concerns one
 
 
+def test_where_nothing_could_be_done_there_are_no_others(cvtool, here: Path) -> None:
+    done = cvtool("info", "a.png", "b.png")
+    assert (done.code, done.err.splitlines()[-1]) == (
+        3,
+        "cvtool: error: 2 of 2 inputs could not be done: a.png, b.png.",
+    )
+
+
 def test_a_picture_that_the_format_cannot_hold(cvtool, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(images.MAX_SIDE, "webp", 100)
     with Image.open("b.png") as picture:
@@ -89,7 +97,7 @@ def test_a_picture_that_the_format_cannot_hold(cvtool, photos: Path, monkeypatch
     assert done.code == 3
     assert ["error" in json.loads(line) for line in done.out.splitlines()] == [False, True, False]
     assert "b.png: A side of 120 pixels is more than the 100 of webp" in done.err
-    assert "1 of 3 inputs could not be done: b.png." in done.err.splitlines()[-1]
+    assert done.err.endswith("1 of 3 inputs could not be done: b.png. The others are done.\n")
     assert sorted(path.name for path in Path("out").iterdir()) == [f"{n}-saliency-gradient.webp" for n in "ac"]
 
 

@@ -270,6 +270,12 @@ def test_a_generator_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (halves.found.reference, halves.real.samples) == (200, 200)
     with pytest.raises(BadInputError, match="do not compare"):
         judge(checkpoint, Pictures.of(own[:, :8, :8]), None, Mean(), options)  # type: ignore[arg-type]
+    few, test_set = Pictures.of(own[:19]), Pictures.of(own[:50])
+    with pytest.raises(BadInputError, match=r"^19 pictures are too few .* half of them .* at least 20\.$"):
+        judge(checkpoint, few, None, Mean(), options)  # type: ignore[arg-type]
+    assert judge(checkpoint, few, test_set, Mean(), options).found is not None  # type: ignore[arg-type]
+    with pytest.raises(BadInputError, match=r"^9 pictures are too few to be judged by\. Give at least 10\.$"):
+        judge(checkpoint, Pictures.of(own[:9]), test_set, Mean(), options)  # type: ignore[arg-type]
 
 
 def test_labels_are_as_often_as_in_the_data() -> None:

@@ -107,4 +107,5 @@ class Failed:
         names = ", ".join(self.names) + (", …" if self.count > MOST_NAMES else "")
         if not self.bad:
             raise GoalNotReachedError(f"{self.count} of {total} inputs missed the goal: {names}.")
-        raise BadInputError(f"{self.count} of {total} inputs could not be done: {names}. The others are written.")
+        others = " The others are done." if self.count < total else ""
+        raise BadInputError(f"{self.count} of {total} inputs could not be done: {names}.{others}")

@@ -81,6 +81,9 @@ def judge(
     if test is None and len(train) < 2 * options.samples:  # rather equal halves than a good reference and no scale
         half = len(train) // 2
         chosen, rest = np.sort(order[:half]), np.sort(order[half : 2 * half])
+    if len(chosen) < FEWEST_JUDGED:
+        why, least = (": half of them judge the others", 2 * FEWEST_JUDGED) if test is None else ("", FEWEST_JUDGED)
+        raise BadInputError(f"{len(train)} pictures are too few to be judged by{why}. Give at least {least}.")
     reference = train.pixels[chosen]
     referee = Judge(reference, model, progress=progress)
     seeds = range(options.seed, options.seed + options.samples)
