@@ -112,6 +112,13 @@ def test_directories_that_cannot_take_the_file(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["file", "folder"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="Linux")
+def test_a_directory_that_is_there_is_not_told_to_be_created() -> None:
+    with pytest.raises(CvtoolError, match="the directory '/proc'") as caught:
+        write_atomically("/proc/a.png", b"x")
+    assert "not exist" not in str(caught.value)
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write anywhere")
 def test_directory_without_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)

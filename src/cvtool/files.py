@@ -274,8 +274,11 @@ def write_error(path: str | Path, error: OSError | ValueError) -> CvtoolError:
     parent = shown(Path(path).parent)
     full = "the disk is full. Free some space or choose another directory."
     denied = f"the directory '{parent}' may not be written to. Choose another directory."
+    missing = f"the directory '{parent}' does not exist. Create it first."
+    if os.path.isdir(Path(path).parent):  # as /proc, where the kernel alone makes files
+        missing = f"no file can be made in the directory '{parent}'. Choose another directory."
     reasons = {
-        errno.ENOENT: f"the directory '{parent}' does not exist. Create it first.",
+        errno.ENOENT: missing,
         errno.ENOTDIR: f"'{parent}' is not a directory. Choose another path.",
         errno.EISDIR: "it is a directory. Give the name of a file.",
         errno.EACCES: denied,
