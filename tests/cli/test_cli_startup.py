@@ -97,6 +97,13 @@ def test_help_lists_options_in_sections_and_the_shared_ones_last(capsys: pytest.
     assert listed == sorted({"--help", *(next(each for each in p.opts if each.startswith("--")) for p in params)})
 
 
+@pytest.mark.parametrize("words", [words for words in COMMANDS if not hasattr(COMMANDS[words], "commands")])
+def test_help_shows_no_types_of_python(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*words.split(), "--help"]) == 0
+    listed = re.findall(r"^  (?=\S)(?:.*?)<(.+?)>(?:  |$)", capsys.readouterr().out, re.MULTILINE)
+    assert [each for each in listed if not re.fullmatch(r"[\w+-]+(\|[\w+-]+)+", each)] == []  # choices are fine
+
+
 @pytest.mark.parametrize(
     ("words", "code", "wrong"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
@@ -29,10 +30,24 @@ class _Command(TyperCommand):
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        records = ((_section(param), param.get_help_record(ctx)) for param in self.get_params(ctx))
+        records = ((_section(param), _record(param, ctx)) for param in self.get_params(ctx))
         for name, listed in in_sections((section, each) for section, each in records if each is not None).items():
             with formatter.section(name):
                 formatter.write_dl(listed)
+
+
+def _record(param: Any, ctx: Any) -> tuple[str, str] | None:
+    """What the help says of a parameter, without the types of Python that newer Typers show."""
+    record: tuple[str, str] | None = param.get_help_record(ctx)
+    if record is None:
+        return None
+    name, text = record
+    if param.param_type_name == "argument":
+        return name.partition(" <")[0], text
+    return _FLOAT.sub(" X", _INT.sub(" N", name)), text
+
+
+_INT, _FLOAT = re.compile(r" <int( range)?>$"), re.compile(r" <float( range)?>$")
 
 
 def _section(param: Any) -> str:
