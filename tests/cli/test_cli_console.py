@@ -66,11 +66,39 @@ def test_a_log_sees_life(capsys: pytest.CaptureFixture[str], monkeypatch: pytest
                 progress(Step("features", done, 100 if done < 60 else 0))
         if done == 70:
             console.say("hello")
-    assert capsys.readouterr().err.splitlines() == ["features: 30/100", "features: 60", "hello", "features: 100"]
+    assert capsys.readouterr().err.splitlines() == [
+        "features: 30/100, about 70 s left",
+        "features: 60",
+        "hello",
+        "features: 100",
+    ]
     with taped() as said, console.progress() as progress:
         now += 100.0
         progress(Step("features", 1, 2))
     assert said == []
+
+
+def test_a_log_is_told_how_long_a_stage_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the pace of that stage in this process: others, and steps of an earlier process, say nothing of it."""
+    now = 0.0
+    monkeypatch.setattr("cvtool.cli.console.time.monotonic", lambda: now)
+    console = Console()
+    with console.progress() as progress:
+        for stage, steps, pace in (("old", range(9), 1.0), ("new", range(500, 509), 20.0), ("new", range(1, 4), 40.0)):
+            for done in steps:
+                now += pace
+                progress(Step(stage, done, 510))
+    assert capsys.readouterr().err.splitlines() == [
+        "new: 501/510, about 3.0 min left",
+        "new: 503/510, about 2.3 min left",
+        "new: 505/510, about 1.7 min left",
+        "new: 507/510, about 60 s left",
+        "new: 1/510",
+        "new: 2/510, about 5.6 h left",
+        "new: 3/510, about 5.6 h left",
+    ]
 
 
 def test_verbose_tells_what_each_stage_took(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from cvtool import __version__
-from cvtool.cli.measure import cost
+from cvtool.cli.measure import cost, duration
 from cvtool.progress import Progress, Step, silent
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class Console:
         self.listener: Callable[[Mapping[str, Any]], None] | None = None
         """Is told every result, with or without ``--json``."""
         self._said = time.monotonic()
+        self._pace = _Pace()
         if self.verbose:
             _verbose.append(self)
         if quiet:
@@ -201,9 +202,11 @@ class Console:
 
     def _tell_of_life(self, step: Step) -> None:
         """Say how far the work is, where a log would show nothing for long; what is taped is read when all is done."""
+        left = self._pace.left(step)
         if time.monotonic() - self._said >= SILENCE_SECONDS and not _tapes:
             total = f"/{step.total}" if step.total else ""
-            self.say(f"{step.stage}: {step.done}{total}")
+            more = f", about {duration(left)} left" if left else ""
+            self.say(f"{step.stage}: {step.done}{total}{more}")
 
     def detail(self, text: str) -> None:
         """Say something only the verbose want to know."""
@@ -241,6 +244,24 @@ class Console:
                 yield both
         if self.verbose:
             stages.finish()
+
+
+class _Pace:
+    """How long a stage goes on, by the steps that were heard of it: one that goes on with old work begins late."""
+
+    def __init__(self) -> None:
+        self.first: tuple[Step, float] | None = None
+        self.last: Step | None = None
+
+    def left(self, step: Step) -> float:
+        """Seconds until the stage of this step ends; 0 where nobody knows."""
+        now, before = time.monotonic(), self.last
+        if self.first is None or before is None or before.stage != step.stage or before.done > step.done:
+            self.first = (step, now)
+        self.last = step
+        first, since = self.first
+        steps = step.done - first.done
+        return (now - since) / steps * max(0, step.total - step.done) if steps else 0.0
 
 
 class _StageTimes:

@@ -23,6 +23,13 @@ def peak_memory_mb() -> float | None:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
+def duration(seconds: float) -> str:
+    """In words: ``40 s``, ``3.2 min`` or ``2.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def cost(seconds: float) -> str:
     """In words: the time, and the most memory that this process has held."""
     memory = peak_memory_mb()
