@@ -185,6 +185,11 @@ def test_minimize_is_smaller(cvtool, photo: Path) -> None:
     small, *_ = lines(cvtool("fool", "tabby.png", "--target", "espresso", "--steps", 20, "--minimize", "--json"))
     assert small["success"]
     assert small["l2"] < sure["l2"]
+    words = ("--target", "espresso", "--steps", 20, "--minimize", "--confidence", 0.6, "--json")
+    between, *_ = lines(cvtool("fool", "tabby.png", *words))
+    assert between["success"]
+    assert between["target"]["probability"] >= 0.6 - 1e-3 > small["target"]["probability"]
+    assert small["l2"] < between["l2"]
 
 
 def test_what_must_survive(cvtool, photo: Path, here: Path) -> None:

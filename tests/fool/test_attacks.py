@@ -101,6 +101,29 @@ def test_the_smallest_change_of_a_linear_network(linear, greys, method, norm):
         assert wanted * 0.999 <= size <= wanted * 1.25
 
 
+@pytest.mark.parametrize(("method", "norm"), SMALLEST)
+def test_the_smallest_change_for_a_probability(bumpy, greys, method, norm):
+    """8 bits are too coarse to tell a probability from the next."""
+    first, sure = (
+        fool(greys(), bumpy, options(method, norm=norm, minimize=True, levels=None, confidence=confidence))
+        for confidence in (None, 0.9)
+    )
+    for small, large in zip(first, sure, strict=True):
+        assert small.success
+        assert large.success
+        reached = [each.adversarial.predictions[0].probability for each in (small, large)]
+        assert reached[0] < 0.9 - 1e-3 <= reached[1]
+
+
+def test_auto_looks_for_the_smallest_change_also_within_a_limit(bumpy, greys):
+    limited, smallest = (
+        fool(greys(), bumpy, options(Method.auto, eps=40 / 255, minimize=minimize)) for minimize in (False, True)
+    )
+    for large, small in zip(limited, smallest, strict=True):
+        assert small.success
+        assert small.linf < large.linf
+
+
 @pytest.mark.parametrize("method", [Method.alma, Method.apgd, Method.ddn, Method.fmn, Method.cw])
 def test_what_must_survive_survives(bumpy, greys, method):
     """The picture alone is fooled with far less; that is no place to stop at."""

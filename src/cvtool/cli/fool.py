@@ -124,7 +124,7 @@ def fool(
         typer.Option(
             "--confidence",
             metavar="P",
-            show_default=f"{SURE}; within a limit it only has to come first",
+            show_default=f"{SURE}; within a limit, or with --minimize, it only has to come first",
             help="Probability that the wrong class shall reach, 0 to 1.",
         ),
     ] = DEFAULTS.confidence,
@@ -133,7 +133,7 @@ def fool(
         typer.Option(
             "--minimize",
             show_default="off",
-            help="Look for the smallest change that puts the wrong class in front, whatever its probability.",
+            help="Look for the smallest change that puts the wrong class in front, or gives it the --confidence asked.",
         ),
     ] = DEFAULTS.minimize,
     mask: Annotated[

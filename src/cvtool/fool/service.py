@@ -151,10 +151,8 @@ def check_options(options: FoolOptions, *, targeted: bool, masked: bool = False)
 
 def confidence_of(options: FoolOptions) -> float | None:
     """The probability that the wrong class must reach, or None if it only has to come first."""
-    if options.minimize:
-        return None
     limited = options.eps is not None or ATTACKS[options.method].kind is Kind.bounded
-    return options.confidence or (None if limited else SURE)
+    return options.confidence or (None if limited or options.minimize else SURE)
 
 
 def judge(result: FoolResult, pixels: Pixels, victim: Victim) -> FoolResult:
