@@ -11,7 +11,7 @@ from cvtool.fool import FoolOptions, fool
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.options import Method, Norm
 from cvtool.fool.registry import Kind, Sees
-from cvtool.fool.service import USUAL_EPS, judge
+from cvtool.fool.service import USUAL_EPS, check_options, judge
 from cvtool.fool.survival import parse_wears
 from cvtool.models.framing import classify
 
@@ -307,6 +307,11 @@ def test_torchattacks_fools_no_more_within_the_same_eps(bumpy, greys, many, meth
     fooled = int((bumpy.model.module(theirs).argmax(1) != label).sum())
     found = ours(bumpy, greys, method, norm=Norm.linf, eps=2 / 255, steps=next(iter(steps.values())))
     assert sum(result.success for result in found) >= fooled
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(Norm.l2, 8.0), (Norm.l1, 1.0), (Norm.l1, 300.0), (Norm.l0, 1.0)])
+def test_limits_above_1_are_usual_in_other_norms_than_linf(norm, eps):
+    assert check_options(FoolOptions(norm=norm, eps=eps), targeted=False).method is Method.auto
 
 
 def test_usual_limits_are_those_of_imagenet():

@@ -103,7 +103,7 @@ def fool(
             "--eps",
             metavar="SIZE",
             show_default="the smallest that does it; 8/255 (l2 3, l1 60) for attacks that need a limit",
-            help="Largest change in that norm, as 8/255 or 0.03.",
+            help="Largest change in that norm, as 8/255 or 0.03; l0: in pixels.",
         ),
     ] = None,
     steps: Annotated[
