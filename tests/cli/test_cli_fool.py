@@ -202,6 +202,16 @@ def test_what_must_survive(cvtool, photo: Path, here: Path) -> None:
     assert seen_in(here / "worn.jpg").argmax() == ESPRESSO
 
 
+def test_options_of_one_attack_are_not_told_of_another(cvtool, photo: Path) -> None:
+    words = ("--untargeted", "--method", "pgd,fgsm", "--steps", 2, "--restarts", 1, "--eps", "8/255", "-o", "out")
+    assert cvtool("fool", "tabby.png", *words).code in (0, 5)
+    file = Path("out/tabby-fool-fgsm-untargeted.png")
+    made = read_provenance(file)
+    assert (made.options["steps"], made.options["restarts"]) == (1, 0)
+    assert cvtool(*shlex.split(made.command_line)[1:], "-o", "again.png").code in (0, 5)
+    assert Path("again.png").read_bytes() == file.read_bytes()
+
+
 def test_a_jpeg_that_fools(cvtool, photo: Path, here: Path) -> None:
     (found,) = lines(cvtool("fool", "tabby.png", "--target", "espresso", "-o", "x.jpg", "--json", "--steps", 40))
     assert found["success"]
@@ -361,7 +371,13 @@ def test_stdout(photo: Path) -> None:
             "--table 'x.json' is already another",
         ),
         (("--untargeted", "-o", "x.html", "--format", "png", "--report", "x.html"), "'x.html' is already another"),
-        (("--untargeted", "--patch-robust"), "about --method patch"),
+        (
+            ("--untargeted", "--patch-robust"),
+            "--patch-robust has no effect with --method auto. Leave it out, or choose",
+        ),
+        (("--untargeted", "--patch-size", "0.5", "--method", "pgd"), "--patch-size has no effect with --method pgd"),
+        (("--untargeted", "--method", "fgsm", "--steps", "9"), "--steps has no effect with --method fgsm"),
+        (("--untargeted", "--method", "fgsm,ddn", "--restarts", "2"), "or choose of auto, pgd, apgd, square."),
         (("--untargeted", "--sticker", "--method", "jsma"), "about --method patch"),
         (("--untargeted", "--method", "patch", "--patch-robust", "--mask", "tabby.png"), "contradict"),
         (("--untargeted", "--method", "patch", "--sticker", "-o", "-"), "no place for"),

@@ -309,6 +309,34 @@ def test_torchattacks_fools_no_more_within_the_same_eps(bumpy, greys, many, meth
     assert sum(result.success for result in found) >= fooled
 
 
+OTHERWISE = {"steps": 25, "step_size": 0.03, "restarts": 2, "patch": 0.5, "patch_robust": True}
+"""Other values of all options that not every attack looks at."""
+SITUATIONS = [{"confidence": 0.999}, {"minimize": True}, {"confidence": 0.999, "norm": Norm.linf, "eps": 0.01}]
+"""The last one's goal cannot be reached, so that no attack ends early."""
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_an_attack_looks_at_the_options_that_it_says(bumpy, greys, method):
+    """Another value of these, and of no other, makes another picture in some situation."""
+    spec = ATTACKS[method]
+
+    def drawn(situation, **changed):
+        steps = 10 if method is Method.cw else 1  # which begins anew with every fifth of them
+        more = {"steps": steps, "levels": None} | situation | changed
+        return np.stack([result.pixels for result in fool(greys(), bumpy, FoolOptions(method=method, **more))])
+
+    found = set()
+    for situation in SITUATIONS:
+        if ("minimize" in situation and spec.kind is Kind.bounded) or situation.get(
+            "norm", spec.norms[0]
+        ) not in spec.norms:
+            continue
+        plain = drawn(situation)
+        changed = {name: drawn(situation, **{name: value}) for name, value in OTHERWISE.items()}
+        found |= {name for name, pixels in changed.items() if not np.array_equal(plain, pixels)}
+    assert found == ATTACKS[method].uses
+
+
 @pytest.mark.parametrize(("norm", "eps"), [(Norm.l2, 8.0), (Norm.l1, 1.0), (Norm.l1, 300.0), (Norm.l0, 1.0)])
 def test_limits_above_1_are_usual_in_other_norms_than_linf(norm, eps):
     assert check_options(FoolOptions(norm=norm, eps=eps), targeted=False).method is Method.auto

@@ -12,6 +12,7 @@ import typer
 
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
+from cvtool.cli.fool_notes import METHODS_OWN, uses
 from cvtool.cli.fool_targets import Ranking
 from cvtool.cli.fool_worker import Fooling, Request, beside
 from cvtool.cli.input_lists import inputs_of, list_file
@@ -30,6 +31,7 @@ from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.cli.targets import check_classes
+from cvtool.cli.without_effect import refuse_unused
 from cvtool.errors import UsageError
 from cvtool.fool.options import SURE, FoolOptions, Method, Norm
 from cvtool.models.cards import DEFAULT_MODEL, Resize
@@ -247,6 +249,7 @@ def fool(
         raise UsageError("Give pictures to change, or --from-noise and none.")
     check_classes([target], model)
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
+    refuse_unused(context, METHODS_OWN, methods, uses)
     one_change = Method.universal.value in methods
     sharing = shares(
         context, beside=output, unshared={"--report": report is not None, "--method universal": one_change}
@@ -303,8 +306,8 @@ def fool(
         raise UsageError(f"--table '{table}' must end in .csv or .json.")
     if plot is not None:
         _check_drawing(plot)
-    if (patch_robust or sticker) and Method.patch.value not in methods:
-        raise UsageError("--patch-robust and --sticker are about --method patch. Give that, or leave them out.")
+    if sticker and Method.patch.value not in methods:
+        raise UsageError("--sticker is about --method patch. Give that, or leave it out.")
     drawn = {view.value: view is not View.image, "explain": explain, "sticker": sticker}
     names = [name for name, wanted in drawn.items() if wanted]
     if names and destinations[0].path is None:

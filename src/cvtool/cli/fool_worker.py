@@ -12,7 +12,7 @@ import typer
 
 from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
-from cvtool.cli.fool_notes import Notes, is_shared
+from cvtool.cli.fool_notes import Notes, is_shared, uses
 from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, write_plot
 from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
@@ -22,6 +22,7 @@ from cvtool.cli.reading import Done, Read, Reading, entry_of, read_flat
 from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.tables import write_table
 from cvtool.cli.targets import class_index
+from cvtool.cli.without_effect import without_unused
 from cvtool.errors import BadInputError, GoalNotReachedError, Interrupted, UsageError
 from cvtool.fool.options import FoolOptions, Method
 
@@ -258,7 +259,7 @@ class Fooling:
             found = fool(
                 pictures,
                 self.victim,
-                replace(self.request.options, method=method),
+                without_unused(replace(self.request.options, method=method), uses()),
                 target=self._target,
                 masks=None if self._mask is None else [self._mask_for(pixels) for pixels in pictures],
                 wears=self._wears,

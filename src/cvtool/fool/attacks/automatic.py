@@ -19,6 +19,7 @@ WITHIN = {Norm.l1: Method.pgd, Norm.l0: Method.fmn}
     norms=(Norm.l2, Norm.linf, Norm.l1, Norm.l0),
     kind=Kind.minimal,
     steps=100,
+    uses=["steps", "step_size", "restarts"],
     paper="the attacks that it calls",
 )
 def auto(problem: Problem) -> None:
