@@ -212,6 +212,28 @@ def test_options_of_one_attack_are_not_told_of_another(cvtool, photo: Path) -> N
     assert Path("again.png").read_bytes() == file.read_bytes()
 
 
+def test_which_part_is_judged_is_said_once(cvtool, photos: Path) -> None:
+    words = ("fool", "photos/a.png", "photos/b.png", "--untargeted", "--method", "fgsm", "-o", "out")
+    said = cvtool(*words).err
+    assert said.count("Only its central part is shown") == said.count("--resize fit") == 1
+    assert "central part" not in cvtool(*words, "--resize", "fit").err
+    assert "central part" not in cvtool(*words, "--quiet").err
+
+
+def test_a_class_that_came_first_before(cvtool, photo: Path) -> None:
+    first = int(seen_in(photo).argmax())
+    words = ("--method", "fgsm", "--eps", "1/255", "-o", "x.png")
+    assert "(which came first before, too)" in cvtool("fool", "tabby.png", "--target", first, *words).err
+    assert "came first before" not in cvtool("fool", "tabby.png", "--target", ESPRESSO, *words).err
+
+
+def test_the_table_on_the_terminal_has_sizes_as_people_write_them(cvtool, photos: Path) -> None:
+    words = ("photos/a.png", "photos/b.png", "--untargeted", "--eps", "4/255", "-o", "out")
+    done = cvtool("fool", *words, "--method", "fgsm")
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("fgsm")]
+    assert [row[2] for row in rows] == ["1/255", "2/255", "3/255", "4/255"]
+
+
 def test_a_jpeg_that_fools(cvtool, photo: Path, here: Path) -> None:
     (found,) = lines(cvtool("fool", "tabby.png", "--target", "espresso", "-o", "x.jpg", "--json", "--steps", 40))
     assert found["success"]
@@ -341,8 +363,8 @@ def test_stdout(photo: Path) -> None:
     ("words", "said"),
     [
         ((), "--target CLASS, or --untargeted"),
-        (("--all-targets", "--untargeted"), "--target CLASS, or --untargeted"),
-        (("--target", "tabby", "--untargeted"), "--target CLASS, or --untargeted"),
+        (("--all-targets", "--untargeted"), "--untargeted and --all-targets contradict each other. Choose one."),
+        (("--target", "tabby", "--untargeted"), "--target and --untargeted contradict each other. Choose one."),
         (("--target", "espreso"), "Nearest: espresso"),
         (("--untargeted", "--method", "pgdd"), "Nearest: pgd"),
         (("--untargeted", "--eps", "0"), "--eps '0'"),

@@ -242,8 +242,12 @@ def fool(
 ) -> None:
     """Change pictures until a network is fooled."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
-    if (target is not None) + untargeted + all_targets != 1:
+    goals = {"--target": target is not None, "--untargeted": untargeted, "--all-targets": all_targets}
+    asked = [option for option, given in goals.items() if given]
+    if not asked:
         raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} contradict each other. Choose one.")
     shared.refuse_beside("all_targets", NOT_WITH_ALL_TARGETS, given_names(context))
     if (bool(images) or files_from is not None) == from_noise:
         raise UsageError("Give pictures to change, or --from-noise and none.")

@@ -13,7 +13,7 @@ import typer
 from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
 from cvtool.cli.fool_notes import Notes, is_shared, uses
-from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, write_plot
+from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, tell_view, write_plot
 from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.options import Format
@@ -329,6 +329,8 @@ class Fooling:
             self.console.say(f"  {beside(destination, name).name}")
         for name, first in transfer.items():
             self.console.say(f"  {name} sees {first.name} {first.probability:.1%}")
+        if len(self.measured) == 1:
+            tell_view(result.options.resize, self.console)
         return result.success
 
     def _transferred(self, pixels: NDArray[np.float32], other: Victim) -> Prediction:

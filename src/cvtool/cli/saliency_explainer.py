@@ -246,9 +246,11 @@ class Explaining:
             found = self._explain(without_unused(replace(options, method=Method(name)), uses()), pictures)
             return [self._answer(name, [each], number) for each, number in zip(found, numbers, strict=True)]
         by_method, refused = [], UsageError("No method fits this network.")
-        for number, method in enumerate(Method, 1):
-            if name == AUTO and METHODS[method].slow:
-                continue
+        tried = [method for method in Method if name == ALL or not METHODS[method].slow]
+        if not self._state.get("announced"):
+            self._state["announced"] = True
+            self.console.say(f"{name}: {len(tried)} methods, which takes minutes without a GPU")
+        for number, method in enumerate(tried, 1):
             started = time.perf_counter()
             try:
                 by_method.append(self._explain(replace(options, method=method), pictures))
@@ -262,7 +264,7 @@ class Explaining:
                 break
             seconds = time.perf_counter() - started
             if seconds >= SLOW_SECONDS:
-                self.console.say(f"  {method.value}: {seconds:.1f} s ({number} of {len(Method)} methods)")
+                self.console.say(f"  {method.value}: {seconds:.1f} s ({number} of {len(tried)} methods)")
         if not by_method:
             raise refused
         by_picture = [list(each) for each in zip(*by_method, strict=True)]
