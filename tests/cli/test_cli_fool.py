@@ -185,6 +185,11 @@ def test_minimize_is_smaller(cvtool, photo: Path) -> None:
     small, *_ = lines(cvtool("fool", "tabby.png", "--target", "espresso", "--steps", 20, "--minimize", "--json"))
     assert small["success"]
     assert small["l2"] < sure["l2"]
+    words = ("--target", "espresso", "--steps", 20, "--minimize", "--confidence", 0.6, "--json")
+    between, *_ = lines(cvtool("fool", "tabby.png", *words))
+    assert between["success"]
+    assert between["target"]["probability"] >= 0.6 - 1e-3 > small["target"]["probability"]
+    assert small["l2"] < between["l2"]
 
 
 def test_what_must_survive(cvtool, photo: Path, here: Path) -> None:
@@ -195,6 +200,38 @@ def test_what_must_survive(cvtool, photo: Path, here: Path) -> None:
     with Image.open(here / "tabby-fool-espresso.png") as picture:
         picture.save(here / "worn.jpg", quality=75)
     assert seen_in(here / "worn.jpg").argmax() == ESPRESSO
+
+
+def test_options_of_one_attack_are_not_told_of_another(cvtool, photo: Path) -> None:
+    words = ("--untargeted", "--method", "pgd,fgsm", "--steps", 2, "--restarts", 1, "--eps", "8/255", "-o", "out")
+    assert cvtool("fool", "tabby.png", *words).code in (0, 5)
+    file = Path("out/tabby-fool-fgsm-untargeted.png")
+    made = read_provenance(file)
+    assert (made.options["steps"], made.options["restarts"]) == (1, 0)
+    assert cvtool(*shlex.split(made.command_line)[1:], "-o", "again.png").code in (0, 5)
+    assert Path("again.png").read_bytes() == file.read_bytes()
+
+
+def test_which_part_is_judged_is_said_once(cvtool, photos: Path) -> None:
+    words = ("fool", "photos/a.png", "photos/b.png", "--untargeted", "--method", "fgsm", "-o", "out")
+    said = cvtool(*words).err
+    assert said.count("Only its central part is shown") == said.count("--resize fit") == 1
+    assert "central part" not in cvtool(*words, "--resize", "fit").err
+    assert "central part" not in cvtool(*words, "--quiet").err
+
+
+def test_a_class_that_came_first_before(cvtool, photo: Path) -> None:
+    first = int(seen_in(photo).argmax())
+    words = ("--method", "fgsm", "--eps", "1/255", "-o", "x.png")
+    assert "(which came first before, too)" in cvtool("fool", "tabby.png", "--target", first, *words).err
+    assert "came first before" not in cvtool("fool", "tabby.png", "--target", ESPRESSO, *words).err
+
+
+def test_the_table_on_the_terminal_has_sizes_as_people_write_them(cvtool, photos: Path) -> None:
+    words = ("photos/a.png", "photos/b.png", "--untargeted", "--eps", "4/255", "-o", "out")
+    done = cvtool("fool", *words, "--method", "fgsm")
+    rows = [line.split() for line in done.out.splitlines() if line.startswith("fgsm")]
+    assert [row[2] for row in rows] == ["1/255", "2/255", "3/255", "4/255"]
 
 
 def test_a_jpeg_that_fools(cvtool, photo: Path, here: Path) -> None:
@@ -326,12 +363,16 @@ def test_stdout(photo: Path) -> None:
     ("words", "said"),
     [
         ((), "--target CLASS, or --untargeted"),
-        (("--all-targets", "--untargeted"), "--target CLASS, or --untargeted"),
-        (("--target", "tabby", "--untargeted"), "--target CLASS, or --untargeted"),
+        (("--all-targets", "--untargeted"), "--untargeted and --all-targets contradict each other. Choose one."),
+        (("--target", "tabby", "--untargeted"), "--target and --untargeted contradict each other. Choose one."),
         (("--target", "espreso"), "Nearest: espresso"),
         (("--untargeted", "--method", "pgdd"), "Nearest: pgd"),
         (("--untargeted", "--eps", "0"), "--eps '0'"),
         (("--untargeted", "--eps", "8/0"), "--eps '8/0'"),
+        (("--untargeted", "--eps", "8"), "Did you mean 8/255?"),
+        (("--untargeted", "--method", "fmn", "--eps", "1.5"), "Did you mean 1.5/255?"),
+        (("--untargeted", "--method", "ddn,pgd", "--eps", "300"), "Give one such as 8/255"),
+        (("--untargeted", "--method", "jsma", "--eps", "8/255"), "less than a pixel"),
         (("--untargeted", "--confidence", "1"), "between 0 and 1"),
         (("--untargeted", "--method", "ddn", "--norm", "linf"), "ddn does not measure in linf"),
         (("--untargeted", "--method", "pgd", "--minimize"), "minimizes nothing"),
@@ -352,7 +393,13 @@ def test_stdout(photo: Path) -> None:
             "--table 'x.json' is already another",
         ),
         (("--untargeted", "-o", "x.html", "--format", "png", "--report", "x.html"), "'x.html' is already another"),
-        (("--untargeted", "--patch-robust"), "about --method patch"),
+        (
+            ("--untargeted", "--patch-robust"),
+            "--patch-robust has no effect with --method auto. Leave it out, or choose",
+        ),
+        (("--untargeted", "--patch-size", "0.5", "--method", "pgd"), "--patch-size has no effect with --method pgd"),
+        (("--untargeted", "--method", "fgsm", "--steps", "9"), "--steps has no effect with --method fgsm"),
+        (("--untargeted", "--method", "fgsm,ddn", "--restarts", "2"), "or choose of auto, pgd, apgd, square."),
         (("--untargeted", "--sticker", "--method", "jsma"), "about --method patch"),
         (("--untargeted", "--method", "patch", "--patch-robust", "--mask", "tabby.png"), "contradict"),
         (("--untargeted", "--method", "patch", "--sticker", "-o", "-"), "no place for"),

@@ -359,6 +359,16 @@ def test_provenance_makes_it_again(cvtool, photo: Path) -> None:
     assert words[:2] == ["cvtool", "saliency"]
     assert cvtool(*words[1:], "-o", "again.png").code == 0
     assert Path("again.png").read_bytes() == first.read_bytes()
+    other = read_provenance("out/tabby-saliency-gradient.png")  # for which --samples would be refused
+    assert (other.options["samples"], "--samples" in other.command_line) == (None, False)
+    assert cvtool(*shlex.split(other.command_line)[1:], "-o", "again.png").code == 0
+    assert Path("again.png").read_bytes() == Path("out/tabby-saliency-gradient.png").read_bytes()
+
+
+def test_a_contrast_that_is_the_class_itself(cvtool, photo: Path) -> None:
+    (found,) = map(json.loads, cvtool("saliency", "tabby.png", "--json").out.splitlines())
+    done = cvtool("saliency", "tabby.png", "--contrast", found["target"]["index"])
+    assert (done.code, "the contrast is the class itself" in done.err) == (0, True)
 
 
 @pytest.mark.parametrize("layer", ["blocks.99", "classifier"])
@@ -403,6 +413,11 @@ def test_stdout(cvtool, photo: Path, here: Path) -> None:
         (["--method", "rise", "--contrast", "3", "--method", "score-cam"], "contrast"),
         (["--method", "attention-rollout"], "no attention"),
         (["--batch", "0"], "--batch"),
+        (["--target", "tabby", "--contrast", "281"], "one class"),
+        (["--samples", "3"], "--samples has no effect with --method gradient. Leave it out, or choose of smoothgrad"),
+        (["--layer", "blocks.3"], "choose of grad-cam, grad-cam++, layer-cam, score-cam, guided-grad-cam."),
+        (["--method", "grad-cam", "--baseline", "blur"], "choose of integrated-gradients, occlusion, rise."),
+        (["--method", "grad-cam,full-grad", "--reduce", "sum"], "--reduce has no effect with --method grad-cam, full-"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )

@@ -11,7 +11,7 @@ from cvtool.fool import FoolOptions, fool
 from cvtool.fool.attacks import ATTACKS
 from cvtool.fool.options import Method, Norm
 from cvtool.fool.registry import Kind, Sees
-from cvtool.fool.service import USUAL_EPS, judge
+from cvtool.fool.service import USUAL_EPS, check_options, judge
 from cvtool.fool.survival import parse_wears
 from cvtool.models.framing import classify
 
@@ -99,6 +99,29 @@ def test_the_smallest_change_of_a_linear_network(linear, greys, method, norm):
         size = result.l2 if norm is Norm.l2 else result.linf
         assert result.success
         assert wanted * 0.999 <= size <= wanted * 1.25
+
+
+@pytest.mark.parametrize(("method", "norm"), SMALLEST)
+def test_the_smallest_change_for_a_probability(bumpy, greys, method, norm):
+    """8 bits are too coarse to tell a probability from the next."""
+    first, sure = (
+        fool(greys(), bumpy, options(method, norm=norm, minimize=True, levels=None, confidence=confidence))
+        for confidence in (None, 0.9)
+    )
+    for small, large in zip(first, sure, strict=True):
+        assert small.success
+        assert large.success
+        reached = [each.adversarial.predictions[0].probability for each in (small, large)]
+        assert reached[0] < 0.9 - 1e-3 <= reached[1]
+
+
+def test_auto_looks_for_the_smallest_change_also_within_a_limit(bumpy, greys):
+    limited, smallest = (
+        fool(greys(), bumpy, options(Method.auto, eps=40 / 255, minimize=minimize)) for minimize in (False, True)
+    )
+    for large, small in zip(limited, smallest, strict=True):
+        assert small.success
+        assert small.linf < large.linf
 
 
 @pytest.mark.parametrize("method", [Method.alma, Method.apgd, Method.ddn, Method.fmn, Method.cw])
@@ -284,6 +307,39 @@ def test_torchattacks_fools_no_more_within_the_same_eps(bumpy, greys, many, meth
     fooled = int((bumpy.model.module(theirs).argmax(1) != label).sum())
     found = ours(bumpy, greys, method, norm=Norm.linf, eps=2 / 255, steps=next(iter(steps.values())))
     assert sum(result.success for result in found) >= fooled
+
+
+OTHERWISE = {"steps": 25, "step_size": 0.03, "restarts": 2, "patch": 0.5, "patch_robust": True}
+"""Other values of all options that not every attack looks at."""
+SITUATIONS = [{"confidence": 0.999}, {"minimize": True}, {"confidence": 0.999, "norm": Norm.linf, "eps": 0.01}]
+"""The last one's goal cannot be reached, so that no attack ends early."""
+
+
+@pytest.mark.parametrize("method", list(Method))
+def test_an_attack_looks_at_the_options_that_it_says(bumpy, greys, method):
+    """Another value of these, and of no other, makes another picture in some situation."""
+    spec = ATTACKS[method]
+
+    def drawn(situation, **changed):
+        steps = 10 if method is Method.cw else 1  # which begins anew with every fifth of them
+        more = {"steps": steps, "levels": None} | situation | changed
+        return np.stack([result.pixels for result in fool(greys(), bumpy, FoolOptions(method=method, **more))])
+
+    found = set()
+    for situation in SITUATIONS:
+        if ("minimize" in situation and spec.kind is Kind.bounded) or situation.get(
+            "norm", spec.norms[0]
+        ) not in spec.norms:
+            continue
+        plain = drawn(situation)
+        changed = {name: drawn(situation, **{name: value}) for name, value in OTHERWISE.items()}
+        found |= {name for name, pixels in changed.items() if not np.array_equal(plain, pixels)}
+    assert found == ATTACKS[method].uses
+
+
+@pytest.mark.parametrize(("norm", "eps"), [(Norm.l2, 8.0), (Norm.l1, 1.0), (Norm.l1, 300.0), (Norm.l0, 1.0)])
+def test_limits_above_1_are_usual_in_other_norms_than_linf(norm, eps):
+    assert check_options(FoolOptions(norm=norm, eps=eps), targeted=False).method is Method.auto
 
 
 def test_usual_limits_are_those_of_imagenet():

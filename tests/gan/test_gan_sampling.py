@@ -191,6 +191,9 @@ def test_names_of_classes() -> None:
         label_number("ankle bot", NAMES)
     with pytest.raises(UsageError, match="4"):
         label_number("4", NAMES)
+    for text in ("-1", "9" * 5000):
+        with pytest.raises(UsageError, match="No class"):
+            label_number(text, NAMES)
     with pytest.raises(UsageError, match="several"):
         label_number("A", ("a", "a ", "b"))
     with pytest.raises(UsageError, match="no classes"):

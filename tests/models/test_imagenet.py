@@ -124,6 +124,16 @@ def test_search_ranks_exact_names_before_words_before_parts() -> None:
     assert search("n02123045")[0].index == 281
     assert search("no such thing") == []
     assert len(search("")) == 1000
+    assert [item.index for item in search("7")] == [7]
+
+
+@pytest.mark.parametrize("text", ["-1", "-0", "--5", " -300 ", "_7", "1000"])
+def test_a_number_that_is_no_index(text: str) -> None:
+    """The sign is no blank, as between the words of a name."""
+    for ask in (find_class, search):
+        with pytest.raises(UnknownNameError, match=r"No class '.*'\. The indices go from 0 to 999\.") as caught:
+            ask(text)
+        assert repr(text.strip()) in str(caught.value)
 
 
 def test_class_names_and_cards_need_no_torch() -> None:

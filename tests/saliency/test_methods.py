@@ -11,7 +11,7 @@ from torch import nn
 
 from cvtool.errors import UnknownNameError, UsageError
 from cvtool.saliency.methods import METHODS
-from cvtool.saliency.options import Method, SaliencyOptions
+from cvtool.saliency.options import Baseline, Method, Reduce, SaliencyOptions
 from cvtool.saliency.registry import Needs
 from cvtool.saliency.service import explain
 
@@ -27,6 +27,41 @@ def of_vit(method):
 def test_names_and_functions_belong_together():
     assert set(METHODS) == set(Method)
     assert all(spec.explain.__doc__ and spec.paper for spec in METHODS.values())
+
+
+BASE = {"samples": 2, "steps": 2, "most_steps": 6, "tolerance": 0.0, "batch": 4}
+OTHERWISE = {
+    "reduce": list(Reduce),
+    "samples": [5],
+    "noise": [0.5],
+    "steps": [3],
+    "most_steps": [2],
+    "crowding": [1.0],
+    "tolerance": [1e9],
+    "baseline": [Baseline.white, Baseline.black],
+    "patch": [0.5],
+    "layer": ["conv1"],
+}
+"""Other values of all options that not every method looks at."""
+
+
+@pytest.mark.parametrize("method", [method.value for method in Method])
+def test_a_method_looks_at_the_options_that_it_says(method, small, vit, noise):
+    """Another value of these, and of no other, makes another map."""
+    model = some(method, small, vit)
+    pixels = noise(1)[0].permute(1, 2, 0).numpy()
+
+    def drawn(**changed):
+        options = SaliencyOptions(method=Method(method), **BASE | changed)
+        return explain([pixels], model, options, target=2)[0].map
+
+    plain = drawn()
+    found = {
+        name
+        for name, values in OTHERWISE.items()
+        if any(not np.array_equal(plain, drawn(**{name: value})) for value in values)
+    }
+    assert found == METHODS[Method(method)].uses
 
 
 def hooks_of(module):

@@ -12,6 +12,7 @@ import typer
 
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
+from cvtool.cli.fool_notes import METHODS_OWN, uses
 from cvtool.cli.fool_targets import Ranking
 from cvtool.cli.fool_worker import Fooling, Request, beside
 from cvtool.cli.input_lists import inputs_of, list_file
@@ -30,6 +31,7 @@ from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.cli.targets import check_classes
+from cvtool.cli.without_effect import refuse_unused
 from cvtool.errors import UsageError
 from cvtool.fool.options import SURE, FoolOptions, Method, Norm
 from cvtool.models.cards import DEFAULT_MODEL, Resize
@@ -103,7 +105,7 @@ def fool(
             "--eps",
             metavar="SIZE",
             show_default="the smallest that does it; 8/255 (l2 3, l1 60) for attacks that need a limit",
-            help="Largest change in that norm, as 8/255 or 0.03.",
+            help="Largest change in that norm, as 8/255 or 0.03; l0: in pixels.",
         ),
     ] = None,
     steps: Annotated[
@@ -124,7 +126,7 @@ def fool(
         typer.Option(
             "--confidence",
             metavar="P",
-            show_default=f"{SURE}; within a limit it only has to come first",
+            show_default=f"{SURE}; within a limit, or with --minimize, it only has to come first",
             help="Probability that the wrong class shall reach, 0 to 1.",
         ),
     ] = DEFAULTS.confidence,
@@ -133,7 +135,7 @@ def fool(
         typer.Option(
             "--minimize",
             show_default="off",
-            help="Look for the smallest change that puts the wrong class in front, whatever its probability.",
+            help="Look for the smallest change that puts the wrong class in front, or gives it the --confidence asked.",
         ),
     ] = DEFAULTS.minimize,
     mask: Annotated[
@@ -240,13 +242,18 @@ def fool(
 ) -> None:
     """Change pictures until a network is fooled."""
     console = Console(json=json, quiet=quiet, verbose=verbose)
-    if (target is not None) + untargeted + all_targets != 1:
+    goals = {"--target": target is not None, "--untargeted": untargeted, "--all-targets": all_targets}
+    asked = [option for option, given in goals.items() if given]
+    if not asked:
         raise UsageError("Say what the network shall see: --target CLASS, or --untargeted, or ask for --all-targets.")
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} contradict each other. Choose one.")
     shared.refuse_beside("all_targets", NOT_WITH_ALL_TARGETS, given_names(context))
     if (bool(images) or files_from is not None) == from_noise:
         raise UsageError("Give pictures to change, or --from-noise and none.")
     check_classes([target], model)
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
+    refuse_unused(context, METHODS_OWN, methods, uses)
     one_change = Method.universal.value in methods
     sharing = shares(
         context, beside=output, unshared={"--report": report is not None, "--method universal": one_change}
@@ -303,8 +310,8 @@ def fool(
         raise UsageError(f"--table '{table}' must end in .csv or .json.")
     if plot is not None:
         _check_drawing(plot)
-    if (patch_robust or sticker) and Method.patch.value not in methods:
-        raise UsageError("--patch-robust and --sticker are about --method patch. Give that, or leave them out.")
+    if sticker and Method.patch.value not in methods:
+        raise UsageError("--sticker is about --method patch. Give that, or leave it out.")
     drawn = {view.value: view is not View.image, "explain": explain, "sticker": sticker}
     names = [name for name, wanted in drawn.items() if wanted]
     if names and destinations[0].path is None:

@@ -12,12 +12,18 @@ import typer
 from cvtool import __version__
 from cvtool.cli.options import Format
 from cvtool.cli.repeat import command_line
+from cvtool.cli.without_effect import Uses, unused
 from cvtool.fool.options import FoolOptions, Method
 
 if TYPE_CHECKING:
     from cvtool.fool.results import FoolResult
 
 WITHOUT_EFFECT = frozenset({"table", "batch", "method", "view", "transfer_to", "explain", "sticker", "plot"})
+METHODS_OWN = {
+    **{name: name for name in ("steps", "step_size", "restarts", "patch_robust")},
+    "patch_size": "patch",
+}
+"""Parameter → field of the options, of those that not all attacks look at."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ class Notes:
             self.context,
             [each["path"] for each in self.together] if is_shared(methods) else paths,
             replaced={"format": format, "weights": self.weights, "mask": self.mask, **beside},
-            dropped=_without_effect(methods).difference(beside),
+            dropped=_without_effect(methods).difference(beside) | _unused(methods[0].value),
         )
         words = line.split(" ", 2)
         return " ".join([*words[:2], "--method", result.options.method.value, *words[2:]])
@@ -107,6 +113,19 @@ def is_shared(methods: Iterable[str]) -> bool:
     from cvtool.fool.attacks import ATTACKS
 
     return any(ATTACKS[Method(name)].together for name in methods)
+
+
+def uses() -> Uses:
+    """What each attack looks at."""
+    from cvtool.fool.attacks import ATTACKS
+
+    return {method.value: ATTACKS[method].uses for method in Method}
+
+
+def _unused(name: str) -> frozenset[str]:
+    """Parameters that another of the attacks was given for: the command for this one would be refused with them."""
+    names = unused(uses(), name)
+    return frozenset(parameter for parameter, field in METHODS_OWN.items() if field in names)
 
 
 def _without_effect(methods: Iterable[str]) -> frozenset[str]:

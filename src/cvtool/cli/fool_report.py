@@ -82,7 +82,18 @@ def sentence(result: FoolResult) -> str:
         wears += f", the patch holds at {result.sticker.holds:.0%} of random places"
     where = VIEWS[result.options.resize]
     seen = f"{where} {first.name} {first.probability:.1%} is seen as {last.name} {last.probability:.1%}"
+    wanted = result.adversarial.of_target
+    if wanted is not None and wanted.index == first.index:
+        seen += " (which came first before, too)"
     return f"{result.options.method.value}: {seen}; {size}{wears}"
+
+
+def tell_view(resize: Resize, console: Console) -> None:
+    """Why other commands see another class in the same file: they show the network all of it."""
+    if resize is Resize.crop:
+        console.say(
+            "Only its central part is shown, as networks are evaluated; --resize fit shows all, as saliency does."
+        )
 
 
 def show_table(results: Sequence[Measured], console: Console) -> None:
@@ -90,7 +101,7 @@ def show_table(results: Sequence[Measured], console: Console) -> None:
     found = summary(results)
     if not console.json and not console.quiet:
         columns = list(found[0])
-        console.table([tuple(_cell(row[name]) for name in columns) for row in found], columns)
+        console.table([tuple(_cell(row, name) for name in columns) for row in found], columns)
 
 
 def inputs_of(results: Sequence[Measured]) -> list[Mapping[str, str]]:
@@ -158,9 +169,12 @@ def size_of(result: FoolResult) -> float:
     return float({"linf": result.linf, "l2": result.l2, "l1": result.l1, "l0": result.l0}[result.norm.value])
 
 
-def _cell(value: Any) -> str:
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    value = row[name]
     if value is None:
         return "–"
+    if name in ("eps", "median") and row["norm"] == Norm.linf.value:
+        return f"{255 * value:.3g}/255"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

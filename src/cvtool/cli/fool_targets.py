@@ -57,6 +57,10 @@ class Ranking:
 
         started = time.perf_counter()
         picture, _ = read_input(given)
+        self.console.say(
+            f"{given.name}: looking for the smallest change to each of {self.options.top_k} classes. "
+            "That takes minutes without a GPU; fewer --top-k or --steps take less."
+        )
         with stop_on_interrupt() as stop, self.console.progress() as progress:
             rows = nearest_targets(flatten(picture), self.victim, self.options, progress=progress, stop=stop)
             if stop():

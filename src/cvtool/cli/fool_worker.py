@@ -12,8 +12,8 @@ import typer
 
 from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
-from cvtool.cli.fool_notes import Notes, is_shared
-from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, write_plot
+from cvtool.cli.fool_notes import Notes, is_shared, uses
+from cvtool.cli.fool_report import Measured, facts, inputs_of, sentence, show_table, summary, tell_view, write_plot
 from cvtool.cli.inputs import Input
 from cvtool.cli.interrupts import stop_on_interrupt
 from cvtool.cli.options import Format
@@ -22,6 +22,7 @@ from cvtool.cli.reading import Done, Read, Reading, entry_of, read_flat
 from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.tables import write_table
 from cvtool.cli.targets import class_index
+from cvtool.cli.without_effect import without_unused
 from cvtool.errors import BadInputError, GoalNotReachedError, Interrupted, UsageError
 from cvtool.fool.options import FoolOptions, Method
 
@@ -258,7 +259,7 @@ class Fooling:
             found = fool(
                 pictures,
                 self.victim,
-                replace(self.request.options, method=method),
+                without_unused(replace(self.request.options, method=method), uses()),
                 target=self._target,
                 masks=None if self._mask is None else [self._mask_for(pixels) for pixels in pictures],
                 wears=self._wears,
@@ -328,6 +329,8 @@ class Fooling:
             self.console.say(f"  {beside(destination, name).name}")
         for name, first in transfer.items():
             self.console.say(f"  {name} sees {first.name} {first.probability:.1%}")
+        if len(self.measured) == 1:
+            tell_view(result.options.resize, self.console)
         return result.success
 
     def _transferred(self, pixels: NDArray[np.float32], other: Victim) -> Prediction:

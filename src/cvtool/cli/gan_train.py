@@ -11,6 +11,7 @@ from cvtool.cli import gan_data as data_options
 from cvtool.cli import options as shared
 from cvtool.cli.console import Console
 from cvtool.cli.protected import place_of, refuse_input, refuse_inside
+from cvtool.cli.without_effect import refuse_without_effect
 from cvtool.errors import UsageError
 from cvtool.gan.options import CHECKS, Arch, Augment, Loss, NetworkOptions, Penalty, TrainOptions
 from cvtool.gan.picture_options import PictureOptions
@@ -211,7 +212,7 @@ def train(
         raise UsageError("--budget and --steps both say when to end. Give one of them.")
     if precision is shared.Precision.fp16:
         raise UsageError("The game's second derivatives overflow in fp16. Use --precision bf16 or fp32.")
-    _refuse_without_effect(context, GAME if vae else ("kl",), f"with{'' if vae else 'out'} --vae")
+    refuse_without_effect(context, GAME if vae else ("kl",), f"with{'' if vae else 'out'} --vae")
     refuse_input(output, (place_of(data),), "--output")
     if overwrite:
         refuse_inside(output, (place_of(data),))
@@ -256,13 +257,3 @@ def train(
         ),
     )
     carry_out(request, context, console, resume=resume, overwrite=overwrite)
-
-
-def _refuse_without_effect(context: typer.Context, names: tuple[str, ...], where: str) -> None:
-    """Raises a UsageError for the first of some parameters that was given all the same."""
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        source = context.get_parameter_source(name)
-        given = source is not None and not source.name.startswith("DEFAULT") and context.params[name] != "off"
-        if given and name in names:
-            raise UsageError(f"{max(parameter.opts, key=len)} has no effect {where}. Leave it out.")

@@ -16,10 +16,12 @@ from cvtool.cli.outputs import ResultNames, Skipping, check_besides, files_of, p
 from cvtool.cli.repeat import given_names
 from cvtool.cli.reporting import plan_report
 from cvtool.cli.saliency_explainer import MOST_TOGETHER, Explaining, Request
+from cvtool.cli.saliency_notes import METHODS_OWN, uses
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO
 from cvtool.cli.sharing import refuse_stdin, shares
 from cvtool.cli.targets import check_classes
+from cvtool.cli.without_effect import refuse_unused
 from cvtool.errors import UsageError
 from cvtool.models.cards import DEFAULT_MODEL, Resize
 from cvtool.saliency.options import Baseline, Method, Reduce, SaliencyOptions
@@ -199,6 +201,8 @@ def saliency(
     methods = shared.parse_names(method or [DEFAULTS.method.value], NAMES, "method")
     if ALL in methods and len(methods) > 1:
         raise UsageError("--method all already holds the others. Give it alone.")
+    if not {ALL, AUTO} & set(methods):  # among so many there is one that looks at it
+        refuse_unused(context, METHODS_OWN, methods, uses)
     named = baseline in {each.value for each in Baseline}
     baseline_file = None if baseline is None or named else Path(baseline)
     options = SaliencyOptions(

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cvtool import __version__
 from cvtool.cli.batch import worth_preparing
 from cvtool.cli.console import Console
 from cvtool.cli.inputs import Input
 from cvtool.cli.outputs import Destination, Skipping
 from cvtool.cli.reading import Done, Read, Reading, entry_of, read_flat
-from cvtool.cli.repeat import command_line
 from cvtool.cli.reporting import Report
 from cvtool.cli.saliency_drawing import draw, show
+from cvtool.cli.saliency_notes import Notes, uses
 from cvtool.cli.saliency_raw import Raw
 from cvtool.cli.saliency_report import ALL, AUTO, Answer, facts, names_of, sentence
 from cvtool.cli.saliency_view import judged_resize
 from cvtool.cli.targets import class_index
+from cvtool.cli.without_effect import without_unused
 from cvtool.errors import Interrupted, UsageError
 from cvtool.saliency.options import Method, SaliencyOptions
 
@@ -42,7 +42,6 @@ MOST_TOGETHER = 16
 """Pictures that are read before they are explained, unless told otherwise."""
 SLOW_SECONDS = 1.0
 """Of ``all``, a method that takes longer is told of when it ends."""
-WITHOUT_EFFECT = frozenset({"raw", "table", "batch", "method", "boxes"})
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,6 @@ class Explaining:
     measured: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     """Input, method, fields of an `Evaluation`."""
     _scales: dict[Method, Scale] = field(default_factory=dict)
-    _scaled: list[dict[str, str]] = field(default_factory=list)
-    """Inputs of the pictures that have one scale, as in `Provenance`."""
     _state: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
@@ -105,14 +102,23 @@ class Explaining:
 
     @cached_property
     def _classes(self) -> tuple[int | None, int | None]:
+        from cvtool.saliency.service import check_other_class
+
         card = self.explainer.model.card
-        return class_index(self.request.target, card), class_index(self.request.contrast, card)
+        target, contrast = class_index(self.request.target, card), class_index(self.request.contrast, card)
+        check_other_class(target, contrast)
+        return target, contrast
 
     @cached_property
     def _baseline(self) -> NDArray[np.float32] | None:
         from cvtool.images import flatten, read_picture
 
         return None if self.request.baseline is None else flatten(read_picture(self.request.baseline))
+
+    @cached_property
+    def _notes(self) -> Notes:
+        asked, device = self.request, str(self.explainer.model.device)
+        return Notes(self.context, self.model_name, device, self.weights, asked.baseline, asked.view, asked.options)
 
     @cached_property
     def _boxes(self) -> Boxes:
@@ -127,7 +133,7 @@ class Explaining:
             inputs: all of them, also those of other processes.
 
         Raises:
-            UsageError: a contrast for a method that knows none, or boxes of other pictures.
+            UsageError: a contrast for a method that knows none, or that is the target; boxes of other pictures.
             BadInputError: the boxes cannot be read; of several pictures, also the weights or the baseline.
             CvtoolError: of several pictures, as loading the network raises it.
         """
@@ -140,7 +146,7 @@ class Explaining:
                 if name not in (ALL, AUTO):
                     check_contrast(Method(name))
         if worth_preparing(len(inputs), self.skipping, self.destinations):
-            _ = self.explainer, self._baseline
+            _ = self.explainer, self._baseline, self._classes
 
     def explain(self, given: Input) -> None:
         """Explain one picture with all methods, write and report each.
@@ -201,7 +207,7 @@ class Explaining:
         """Explain pictures together with all methods; those that the network is to see in another way, apart."""
         if self.request.same_scale:
             read = zip(numbers, pictures, strict=True)
-            self._scaled[:] = [entry_of(self.inputs[number], picture) for number, picture in read]
+            self._notes.scaled[:] = [entry_of(self.inputs[number], picture) for number, picture in read]
         ways = [self._resize_of(self.inputs[number]) for number in numbers]
         found: dict[int, list[Answer]] = {}
         for way in dict.fromkeys(ways):
@@ -237,12 +243,14 @@ class Explaining:
         from cvtool.saliency.methods import METHODS
 
         if name not in (ALL, AUTO):
-            found = self._explain(replace(options, method=Method(name)), pictures)
+            found = self._explain(without_unused(replace(options, method=Method(name)), uses()), pictures)
             return [self._answer(name, [each], number) for each, number in zip(found, numbers, strict=True)]
         by_method, refused = [], UsageError("No method fits this network.")
-        for number, method in enumerate(Method, 1):
-            if name == AUTO and METHODS[method].slow:
-                continue
+        tried = [method for method in Method if name == ALL or not METHODS[method].slow]
+        if not self._state.get("announced"):
+            self._state["announced"] = True
+            self.console.say(f"{name}: {len(tried)} methods, which takes minutes without a GPU")
+        for number, method in enumerate(tried, 1):
             started = time.perf_counter()
             try:
                 by_method.append(self._explain(replace(options, method=method), pictures))
@@ -256,7 +264,7 @@ class Explaining:
                 break
             seconds = time.perf_counter() - started
             if seconds >= SLOW_SECONDS:
-                self.console.say(f"  {method.value}: {seconds:.1f} s ({number} of {len(Method)} methods)")
+                self.console.say(f"  {method.value}: {seconds:.1f} s ({number} of {len(tried)} methods)")
         if not by_method:
             raise refused
         by_picture = [list(each) for each in zip(*by_method, strict=True)]
@@ -322,7 +330,7 @@ class Explaining:
 
         started = time.perf_counter()
         drawn = draw(picture.pixels, answer, self.request.view.value, self._scale)
-        note = self._note(given, picture, answer, destination)
+        note = self._notes.of_result(given, picture, answer, destination.format)
         destination.warn_without_room(note, self.console)
         destination.write(encode_picture(drawn, destination.format.value, note=note), self.console)
         seconds = sum(each.seconds for each in answer.explanations) + time.perf_counter() - started
@@ -332,7 +340,7 @@ class Explaining:
             if evaluation is not None:
                 self.measured.append((given.name, each.method.value, asdict(evaluation)))
         if self.report.wanted:
-            command = self._command_line(given, answer, destination)
+            command = self._notes.line(given, answer, destination.format)
             show(self.report, given.name, (picture.pixels, drawn), answer, command, self._scale)
         self._report(given, destination, answer, seconds)
 
@@ -354,42 +362,8 @@ class Explaining:
         self.console.say(
             f"{given.name} -> {destination.name} ({name}{layer}: {first.target.name} {first.target.probability:.1%})"
         )
+        if first.target == first.contrast:
+            self.console.warn(f"{given.name}: the contrast is the class itself, so the map is empty.")
         evaluation = answer.evaluations[0]
         if evaluation is not None and answer.name != ALL:
             self.console.say(sentence(evaluation))
-
-    def _note(self, given: Input, picture: Read, answer: Answer, destination: Destination) -> str:
-        """The provenance of one picture, as text."""
-        from cvtool.provenance import Provenance
-
-        own = entry_of(given, picture)
-        return Provenance(
-            command="saliency",
-            version=__version__,
-            command_line=self._command_line(given, answer, destination),
-            options=asdict(answer.explanations[0].options) | {"method": answer.name, "view": self.request.view},
-            inputs=(own, *(each for each in self._scaled if each != own)),
-            model=self.model_name,
-            device=str(self.explainer.model.device),
-            seed=self.request.options.seed,
-        ).to_json()
-
-    def _followed(self, answer: Answer) -> dict[str, Resize]:
-        """The resize that nobody gave, for the command line of one picture: it holds elsewhere, too."""
-        used = answer.explanations[0].options.resize
-        return {} if self._scaled or used is self.request.options.resize else {"resize": used}
-
-    def _command_line(self, given: Input, answer: Answer, destination: Destination) -> str:
-        line = command_line(
-            self.context,
-            [each["path"] for each in self._scaled] or [given.lasting_name],
-            replaced={
-                "format": destination.format,
-                **self._followed(answer),
-                "weights": self.weights,
-                "baseline": self.request.baseline or self.request.options.baseline,
-            },
-            dropped=WITHOUT_EFFECT,
-        )
-        words = line.split(" ", 2)
-        return " ".join([*words[:2], "--method", answer.name, *words[2:]])

@@ -67,7 +67,7 @@ def nearest_targets(
     near = torch.cat(estimates)
     first = near.argsort()[: options.top_k]
     targets = [int(index) for index in others[first]]
-    smallest = replace(options, minimize=True, eps=None, norm=Norm.l2)
+    smallest = replace(options, minimize=True, confidence=None, eps=None, norm=Norm.l2)
     results = fool([pixels] * len(targets), victim, smallest, target=targets, progress=progress, stop=stop)
     chances = logits.softmax(0)
     rows = [

@@ -56,7 +56,7 @@ class FoolOptions:
         restarts: random starts of pgd, apgd and square after the first.
         confidence: probability that the wrong class must reach; None: `SURE`, or that it comes first if `eps` limits
             the change or the smallest is looked for.
-        minimize: look for the smallest change that makes the wrong class come first, whatever its probability.
+        minimize: look for the smallest change that makes the wrong class come first, with `confidence` if there is one.
         resize: how the network is shown the picture.
         levels: values that a channel of the written file can have; None leaves the picture unrounded.
         patch: side of the square that ``patch`` may change, as a share of the picture's shorter side.

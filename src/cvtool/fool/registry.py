@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -43,6 +43,7 @@ class AttackSpec:
         untargeted_only: it cannot aim at a class.
         together: it makes one change for all pictures, which must be of one size.
         opens: the first that it asks for is the gradient at the originals.
+        uses: fields of `FoolOptions` that it looks at, of those that not all attacks do.
     """
 
     method: Method
@@ -55,6 +56,7 @@ class AttackSpec:
     untargeted_only: bool = False
     together: bool = False
     opens: bool = False
+    uses: frozenset[str] = frozenset()
 
 
 ATTACKS: dict[Method, AttackSpec] = {}
@@ -72,13 +74,14 @@ def attack(
     untargeted_only: bool = False,
     together: bool = False,
     opens: bool = False,
+    uses: Iterable[str] = (),
 ) -> Callable[[Attack], Attack]:
     """Enter the decorated function into `ATTACKS`; the arguments are `AttackSpec`'s."""
 
     def enter(function: Attack) -> Attack:
         method = Method(name)
         ATTACKS[method] = AttackSpec(
-            method, function, norms, kind, steps, sees, paper, untargeted_only, together, opens
+            method, function, norms, kind, steps, sees, paper, untargeted_only, together, opens, frozenset(uses)
         )
         return function
 

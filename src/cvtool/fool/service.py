@@ -35,6 +35,8 @@ from cvtool.progress import Progress, Stop, never, silent
 from cvtool.similarity import psnr, ssim
 from cvtool.tensors import choose_dtype, to_batch, to_pixels, to_tensor
 
+TOP_LEVEL = 255
+"""Of the 8 bits that people count an eps in."""
 USUAL_EPS = {Norm.linf: 8 / 255, Norm.l2: 3.0, Norm.l1: 60.0}
 """Of attacks that need one: those that robustness on ImageNet is usually reported at."""
 
@@ -136,8 +138,8 @@ def check_options(options: FoolOptions, *, targeted: bool, masked: bool = False)
     if options.norm is not None and options.norm not in spec.norms:
         able = ", ".join(name.value for name, each in ATTACKS.items() if options.norm in each.norms)
         raise UsageError(f"{spec.method.value} does not measure in {options.norm.value}. These do: {able}.")
-    if options.eps is not None and not 0 < options.eps < math.inf:
-        raise UsageError(f"An eps of {options.eps:g} leaves nothing to change. Give one above 0, such as 8/255.")
+    if options.eps is not None:
+        _check_eps(options.eps, options.norm or usual_norm(spec, options.eps))
     if options.minimize and spec.kind is Kind.bounded:
         able = ", ".join(name.value for name, each in ATTACKS.items() if each.kind is Kind.minimal)
         raise UsageError(f"{spec.method.value} takes what eps allows and minimizes nothing. These do: {able}.")
@@ -149,12 +151,21 @@ def check_options(options: FoolOptions, *, targeted: bool, masked: bool = False)
     return spec
 
 
+def _check_eps(eps: float, norm: Norm) -> None:
+    """Values are 0 to 1, so that in linf a limit above 1 is none, and 8 a slip for 8/255; l0 counts pixels."""
+    if not 0 < eps < math.inf:
+        raise UsageError(f"An eps of {eps:g} leaves nothing to change. Give one above 0, such as 8/255.")
+    if norm is Norm.linf and eps > 1:
+        meant = f"Did you mean {eps:g}/255?" if eps < TOP_LEVEL else "Give one such as 8/255."
+        raise UsageError(f"An eps of {eps:g} in linf limits nothing: values go from 0 to 1. {meant}")
+    if norm is Norm.l0 and eps < 1:
+        raise UsageError(f"An eps of {eps:g} in l0 is less than a pixel. Give a number of pixels, such as 100.")
+
+
 def confidence_of(options: FoolOptions) -> float | None:
     """The probability that the wrong class must reach, or None if it only has to come first."""
-    if options.minimize:
-        return None
     limited = options.eps is not None or ATTACKS[options.method].kind is Kind.bounded
-    return options.confidence or (None if limited else SURE)
+    return options.confidence or (None if limited or options.minimize else SURE)
 
 
 def judge(result: FoolResult, pixels: Pixels, victim: Victim) -> FoolResult:

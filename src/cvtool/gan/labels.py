@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cvtool.errors import UnknownNameError, UsageError
-from cvtool.models.imagenet import folded
+from cvtool.models.imagenet import class_number, folded
 
 
 def label_number(text: str, classes: Sequence[str]) -> int:
@@ -23,8 +23,9 @@ def label_number(text: str, classes: Sequence[str]) -> int:
         raise UsageError(f"'{text}' names several classes: give one of their numbers, {', '.join(map(str, found))}.")
     if found:
         return found[0]
-    if wanted.isascii() and wanted.isdigit() and int(wanted) < len(classes):
-        return int(wanted)
+    number = class_number(text, len(classes))  # of the text itself: folding takes the sign from -1
+    if number is not None:
+        return number
     hint = f"There are {len(classes)}: {', '.join(classes[:20])}{', …' if len(classes) > 20 else '.'}"
     raise UnknownNameError("class", text, classes, hint)
 

@@ -82,13 +82,8 @@ def find_class(text: str) -> ImageNetClass:
         UsageError: the name fits several classes; they are listed.
     """
     wanted = folded(text)
-    if wanted.isascii() and wanted.isdigit():
-        index = class_number(wanted, len(classes()))
-        if index is None:
-            raise UnknownNameError(
-                "class", text.strip()[:_LONGEST], (), f"The indices go from 0 to {len(classes()) - 1}."
-            )
-        return classes()[index]
+    if is_number(text):
+        return classes()[_index(text)]
     first, any_name = _by_name()
     fitting = first.get(wanted) or any_name.get(wanted, [])
     fitting = fitting or [item for item in classes() if item.wnid == wanted]
@@ -98,6 +93,20 @@ def find_class(text: str) -> ImageNetClass:
         options = "; ".join(f"{item.index} ({item.wnid}: {_shorten(item.definition)})" for item in fitting)
         raise UsageError(f"'{text.strip()}' names {len(fitting)} classes: {options}. Give the index or the WordNet id.")
     return fitting[0]
+
+
+def is_number(text: str) -> bool:
+    """Whether a whole number is meant, also one that is no index, such as -1: no name is a number."""
+    wanted = folded(text)
+    return wanted.isascii() and wanted.isdigit()
+
+
+def _index(text: str) -> int:
+    index = class_number(text, len(classes()))  # of the text itself: folding takes the sign from -1
+    if index is None:
+        hint = f"The indices go from 0 to {len(classes()) - 1}."
+        raise UnknownNameError("class", text.strip()[:_LONGEST], (), hint)
+    return index
 
 
 def _unknown(text: str) -> UnknownNameError:
@@ -111,7 +120,13 @@ def _unknown(text: str) -> UnknownNameError:
 
 
 def search(text: str) -> list[ImageNetClass]:
-    """Classes whose index, WordNet id or names contain `text`: exact names first, then words, then parts of words."""
+    """Classes whose index, WordNet id or names contain `text`: exact names first, then words, then parts of words.
+
+    Raises:
+        UnknownNameError: it is a number, but no index.
+    """
+    if is_number(text):
+        return [classes()[_index(text)]]
     wanted = folded(text)
     ranked = [(_rank(item, wanted), item.index, item) for item in classes()]
     return [item for rank, _, item in sorted(ranked, key=lambda entry: entry[:2]) if rank < _NO_MATCH]
@@ -122,7 +137,7 @@ _NO_MATCH = 3
 
 def _rank(item: ImageNetClass, wanted: str) -> int:
     names = [folded(name) for name in item.synonyms]
-    if wanted in names or wanted in (str(item.index), item.wnid):
+    if wanted in names or wanted == item.wnid:
         return 0
     if any(_has_words(name, wanted) for name in names):
         return 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -37,6 +37,7 @@ class MethodSpec:
         sampled: it draws random numbers.
         contrasts: it can say why one class and not another.
         slow: it asks the network a thousand times or more.
+        uses: fields of `SaliencyOptions` that it looks at, of those that not all methods do.
     """
 
     method: Method
@@ -48,6 +49,7 @@ class MethodSpec:
     sampled: bool = False
     contrasts: bool = True
     slow: bool = False
+    uses: frozenset[str] = frozenset()
 
 
 METHODS: dict[Method, MethodSpec] = {}
@@ -64,12 +66,17 @@ def saliency_method(
     sampled: bool = False,
     contrasts: bool = True,
     slow: bool = False,
+    uses: Iterable[str] = (),
 ) -> Callable[[Callable[[Question], Tensor]], Callable[[Question], Tensor]]:
-    """Enter the decorated function into `METHODS`; the arguments are `MethodSpec`'s."""
+    """Enter the decorated function into `METHODS`; the arguments are `MethodSpec`'s.
+
+    What is reduced uses ``reduce``; that need not be said.
+    """
 
     def enter(function: Callable[[Question], Tensor]) -> Callable[[Question], Tensor]:
         method = Method(name)
-        METHODS[method] = MethodSpec(method, function, reduce, needs, paper, complete, sampled, contrasts, slow)
+        used = frozenset(uses) | ({"reduce"} if reduce else set())
+        METHODS[method] = MethodSpec(method, function, reduce, needs, paper, complete, sampled, contrasts, slow, used)
         return function
 
     return enter

@@ -108,6 +108,7 @@ def explain(
     explainer = model if isinstance(model, Explainer) else Explainer.of(model)
     if contrast is not None:
         check_contrast(options.method)
+        check_other_class(target, contrast)
     card = explainer.model.card
     frames = [frame_for(each.shape[0], each.shape[1], card, options.resize, explainer.any_size) for each in pictures]
     results: dict[int, Explanation] = {}
@@ -127,6 +128,16 @@ def check_contrast(method: Method) -> None:
     if not METHODS[method].contrasts:
         able = ", ".join(name.value for name, each in METHODS.items() if each.contrasts)
         raise UsageError(f"{method.value} cannot contrast two classes. These can: {able}.")
+
+
+def check_other_class(target: int | None, contrast: int | None) -> None:
+    """Whether a contrast leaves something to explain.
+
+    Raises:
+        UsageError: it is the target.
+    """
+    if target is not None and target == contrast:
+        raise UsageError("The target and the contrast are one class, which leaves no score to explain. Give two.")
 
 
 def _alike(frames: Sequence[Frame], most: int) -> Iterator[list[int]]:

@@ -22,6 +22,7 @@ ENOUGH = 0.75
     norms=(Norm.linf, Norm.l2),
     kind=Kind.bounded,
     steps=100,
+    uses=["steps", "restarts"],
     paper="Croce and Hein (2020), arXiv:2003.01690",
 )
 def apgd(problem: Problem) -> None:

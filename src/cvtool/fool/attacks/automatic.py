@@ -19,11 +19,12 @@ WITHIN = {Norm.l1: Method.pgd, Norm.l0: Method.fmn}
     norms=(Norm.l2, Norm.linf, Norm.l1, Norm.l0),
     kind=Kind.minimal,
     steps=100,
+    uses=["steps", "step_size", "restarts"],
     paper="the attacks that it calls",
 )
 def auto(problem: Problem) -> None:
     """Within eps Auto-PGD (L1: PGD, L0: FMN); for the smallest change DDN, FMN and ALMA; else FMN, then DDN."""
-    if math.isfinite(problem.eps):
+    if math.isfinite(problem.eps) and not problem.options.minimize:
         ATTACKS[WITHIN.get(problem.norm, Method.apgd)].run(problem)
     elif problem.norm is not Norm.l2:
         ATTACKS[Method.fmn].run(problem)

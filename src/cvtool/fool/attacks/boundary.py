@@ -21,6 +21,7 @@ HALVINGS = 12
     norms=(Norm.l2,),
     kind=Kind.minimal,
     steps=10,
+    uses=["steps"],
     sees=Sees.labels,
     untargeted_only=True,
     paper="Chen, Jordan, Wainwright (2020), HopSkipJump, arXiv:1904.02144",

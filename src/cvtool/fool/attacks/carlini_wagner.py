@@ -16,7 +16,14 @@ FIRST_WEIGHT = 1e-1
 LEARNING_RATE, LAST_SHARE = 0.05, 0.01
 
 
-@attack("cw", norms=(Norm.l2,), kind=Kind.minimal, steps=300, paper="Carlini and Wagner (2017), arXiv:1608.04644")
+@attack(
+    "cw",
+    norms=(Norm.l2,),
+    kind=Kind.minimal,
+    steps=300,
+    uses=["steps", "step_size"],
+    paper="Carlini and Wagner (2017), arXiv:1608.04644",
+)
 def carlini_wagner(problem: Problem) -> None:
     """Adam on |change|² + c · missing lead, over a variable whose tanh is the picture; c is searched for.
 

@@ -28,7 +28,14 @@ def farthest(x: Tensor, norm: Norm) -> Tensor:
     return length(torch.maximum(x, 1 - x), norm)
 
 
-@attack("ddn", norms=(Norm.l2,), kind=Kind.minimal, steps=100, paper="Rony et al. (2019), arXiv:1811.09600")
+@attack(
+    "ddn",
+    norms=(Norm.l2,),
+    kind=Kind.minimal,
+    steps=100,
+    uses=["steps", "step_size"],
+    paper="Rony et al. (2019), arXiv:1811.09600",
+)
 def ddn(problem: Problem) -> None:
     """Follow the gradient on a sphere that shrinks by 5 % while the picture fools and else grows by 5 %."""
     x, radius = problem.x, problem.x.new_ones(len(problem.x))
@@ -49,6 +56,7 @@ def ddn(problem: Problem) -> None:
     norms=(Norm.l2, Norm.linf, Norm.l1, Norm.l0),
     kind=Kind.minimal,
     steps=100,
+    uses=["steps", "step_size"],
     paper="Pintor et al. (2021), arXiv:2102.12827",
 )
 def fmn(problem: Problem) -> None:

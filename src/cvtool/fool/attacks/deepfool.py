@@ -23,6 +23,7 @@ OVERSHOOT = 0.02
     norms=(Norm.l2, Norm.linf),
     kind=Kind.minimal,
     steps=50,
+    uses=["steps"],
     paper="Moosavi-Dezfooli et al. (2016), arXiv:1511.04599",
 )
 def deepfool(problem: Problem) -> None:

@@ -20,7 +20,9 @@ FARTHEST_STEP = 1.0
 LAST_RATE = 0.01
 
 
-@attack("alma", norms=(Norm.l2,), kind=Kind.minimal, steps=300, paper="Rony et al. (2021), arXiv:2011.11857")
+@attack(
+    "alma", norms=(Norm.l2,), kind=Kind.minimal, steps=300, uses=["steps"], paper="Rony et al. (2021), arXiv:2011.11857"
+)
 def alma(problem: Problem) -> None:
     """Gradient descent on |change|² + penalty(missing lead), whose multiplier and weight adapt to each picture."""
     x = problem.x

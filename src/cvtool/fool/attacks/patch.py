@@ -35,6 +35,7 @@ FRESH_SEED = 2**32
     norms=(Norm.l0,),
     kind=Kind.minimal,
     steps=200,
+    uses=["steps", "step_size", "patch", "patch_robust"],
     opens=True,
     paper="Brown et al. (2017), arXiv:1712.09665",
 )

@@ -21,6 +21,7 @@ ASCENT_STEP = 0.25
     norms=(Norm.l2,),
     kind=Kind.minimal,
     steps=100,
+    uses=["steps", "step_size"],
     opens=True,
     paper="CS231n, assignment 3; Szegedy et al. (2014), arXiv:1312.6199",
 )
@@ -52,19 +53,40 @@ def fgsm(problem: Problem) -> None:
     problem.ask(problem.box(problem.x + problem.eps * steepest(seen.gradient, problem.norm)))
 
 
-@attack("bim", norms=BALLS, kind=Kind.bounded, steps=10, paper="Kurakin et al. (2017), arXiv:1607.02533")
+@attack(
+    "bim",
+    norms=BALLS,
+    kind=Kind.bounded,
+    steps=10,
+    uses=["steps", "step_size"],
+    paper="Kurakin et al. (2017), arXiv:1607.02533",
+)
 def bim(problem: Problem) -> None:
     """FGSM in small steps."""
     walk(problem, problem.x)
 
 
-@attack("mi-fgsm", norms=BALLS, kind=Kind.bounded, steps=10, paper="Dong et al. (2018), arXiv:1710.06081")
+@attack(
+    "mi-fgsm",
+    norms=BALLS,
+    kind=Kind.bounded,
+    steps=10,
+    uses=["steps", "step_size"],
+    paper="Dong et al. (2018), arXiv:1710.06081",
+)
 def mi_fgsm(problem: Problem) -> None:
     """Small steps along the sum of all gradients so far, each at L1 length 1: carries over to other networks better."""
     walk(problem, problem.x, momentum=1.0)
 
 
-@attack("pgd", norms=BALLS, kind=Kind.bounded, steps=40, paper="Madry et al. (2018), arXiv:1706.06083")
+@attack(
+    "pgd",
+    norms=BALLS,
+    kind=Kind.bounded,
+    steps=40,
+    uses=["steps", "step_size", "restarts"],
+    paper="Madry et al. (2018), arXiv:1706.06083",
+)
 def pgd(problem: Problem) -> None:
     """Small steps from a random place in the ball, again for each of `options.restarts`."""
     generator = problem.random()

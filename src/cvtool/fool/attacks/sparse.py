@@ -20,6 +20,7 @@ HALVINGS = 8
     norms=(Norm.l0,),
     kind=Kind.minimal,
     steps=200,
+    uses=["steps"],
     opens=True,
     paper="Papernot et al. (2016), arXiv:1511.07528",
 )

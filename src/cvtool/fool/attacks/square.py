@@ -21,6 +21,7 @@ HALVED_AFTER = [0.001, 0.005, 0.02, 0.1, 0.2, 0.4, 0.6, 0.8]
     norms=(Norm.linf,),
     kind=Kind.bounded,
     steps=1000,
+    uses=["steps", "restarts"],
     sees=Sees.scores,
     paper="Andriushchenko et al. (2020), arXiv:1912.00049",
 )

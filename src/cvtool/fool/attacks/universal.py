@@ -18,6 +18,7 @@ from cvtool.fool.registry import Kind, attack
     norms=(Norm.linf, Norm.l2),
     kind=Kind.bounded,
     steps=20,
+    uses=["steps", "step_size"],
     together=True,
     paper="Moosavi-Dezfooli et al. (2017), arXiv:1610.08401; by gradients as Shafahi et al. (2020), arXiv:1811.11304",
 )

@@ -15,14 +15,14 @@ from cvtool.saliency.registry import Needs, saliency_method
 EPSILON = 1e-6
 
 
-@saliency_method("grad-cam", needs=Needs.maps, paper="Selvaraju et al. (2017), arXiv:1610.02391")
+@saliency_method("grad-cam", needs=Needs.maps, uses=["layer"], paper="Selvaraju et al. (2017), arXiv:1610.02391")
 def grad_cam(question: Question) -> Tensor:
     """Channels weighed by the mean of their gradient; what speaks for the class."""
     activations, gradients = activations_and_gradients(question)
     return as_picture(question, _weighed(activations, gradients.mean((2, 3), keepdim=True)))
 
 
-@saliency_method("grad-cam++", needs=Needs.maps, paper="Chattopadhyay et al. (2018), arXiv:1710.11063")
+@saliency_method("grad-cam++", needs=Needs.maps, uses=["layer"], paper="Chattopadhyay et al. (2018), arXiv:1710.11063")
 def grad_cam_plus_plus(question: Question) -> Tensor:
     """Channels weighed by their positive gradients, each place by its share, so that several objects count alike.
 
@@ -36,7 +36,7 @@ def grad_cam_plus_plus(question: Question) -> Tensor:
     return as_picture(question, _weighed(activations, weights))
 
 
-@saliency_method("layer-cam", needs=Needs.maps, paper="Jiang et al. (2021), LayerCAM, IEEE TIP 30")
+@saliency_method("layer-cam", needs=Needs.maps, uses=["layer"], paper="Jiang et al. (2021), LayerCAM, IEEE TIP 30")
 def layer_cam(question: Question) -> Tensor:
     """Every place of every channel weighed by its own positive gradient: sharp also at early layers."""
     activations, gradients = activations_and_gradients(question)
@@ -44,7 +44,12 @@ def layer_cam(question: Question) -> Tensor:
 
 
 @saliency_method(
-    "score-cam", needs=Needs.maps, slow=True, contrasts=False, paper="Wang et al. (2020), arXiv:1910.01279"
+    "score-cam",
+    needs=Needs.maps,
+    slow=True,
+    contrasts=False,
+    uses=["layer"],
+    paper="Wang et al. (2020), arXiv:1910.01279",
 )
 def score_cam(question: Question) -> Tensor:
     """Channels weighed by the score that the picture keeps when only what they light up is shown.
@@ -69,7 +74,11 @@ def score_cam(question: Question) -> Tensor:
 
 
 @saliency_method(
-    "guided-grad-cam", needs=Needs.relu, reduce=Reduce.max, paper="Selvaraju et al. (2017), arXiv:1610.02391"
+    "guided-grad-cam",
+    needs=Needs.relu,
+    reduce=Reduce.max,
+    uses=["layer"],
+    paper="Selvaraju et al. (2017), arXiv:1610.02391",
 )
 def guided_grad_cam(question: Question) -> Tensor:
     """Guided backpropagation where Grad-CAM looks."""

@@ -18,7 +18,13 @@ SHOWN = 0.5
 """RISE's numbers: masks, cells along each side, and the share of cells that are shown."""
 
 
-@saliency_method("occlusion", needs=Needs.scores, slow=True, paper="Zeiler and Fergus (2014), arXiv:1311.2901")
+@saliency_method(
+    "occlusion",
+    needs=Needs.scores,
+    slow=True,
+    uses=["baseline", "patch"],
+    paper="Zeiler and Fergus (2014), arXiv:1311.2901",
+)
 def occlusion(question: Question) -> Tensor:
     """How much the logit falls when a patch is covered, averaged over the patches that cover a pixel.
 
@@ -53,7 +59,12 @@ def _starts(length: int, side: int, stride: int) -> range:
 
 
 @saliency_method(
-    "rise", needs=Needs.scores, slow=True, sampled=True, paper="Petsiuk, Das, Saenko (2018), arXiv:1806.07421"
+    "rise",
+    needs=Needs.scores,
+    slow=True,
+    sampled=True,
+    uses=["samples", "baseline"],
+    paper="Petsiuk, Das, Saenko (2018), arXiv:1806.07421",
 )
 def rise(question: Question) -> Tensor:
     """The mean of random smooth masks, weighed by the probability of what they leave to see.

@@ -11,6 +11,8 @@ from cvtool.saliency.registry import Needs, saliency_method
 
 SAMPLES = 50
 """Noisy copies unless told otherwise: the map's rank correlation with that of 400 copies is about .98."""
+NOISE = ("samples", "noise")
+"""Options of all that average over noisy copies."""
 
 
 @saliency_method(
@@ -30,7 +32,12 @@ def gradient_x_input(question: Question) -> Tensor:
 
 
 @saliency_method(
-    "smoothgrad", needs=Needs.gradient, reduce=Reduce.max, sampled=True, paper="Smilkov et al. (2017), arXiv:1706.03825"
+    "smoothgrad",
+    needs=Needs.gradient,
+    reduce=Reduce.max,
+    sampled=True,
+    uses=NOISE,
+    paper="Smilkov et al. (2017), arXiv:1706.03825",
 )
 def smoothgrad(question: Question) -> Tensor:
     """The mean of the gradients at noisy copies of the picture."""
@@ -42,6 +49,7 @@ def smoothgrad(question: Question) -> Tensor:
     needs=Needs.gradient,
     reduce=Reduce.max,
     sampled=True,
+    uses=NOISE,
     paper="Hooker et al. (2019), arXiv:1806.10758",
 )
 def smoothgrad_squared(question: Question) -> Tensor:
@@ -50,7 +58,12 @@ def smoothgrad_squared(question: Question) -> Tensor:
 
 
 @saliency_method(
-    "vargrad", needs=Needs.gradient, reduce=Reduce.max, sampled=True, paper="Adebayo et al. (2018), arXiv:1810.03307"
+    "vargrad",
+    needs=Needs.gradient,
+    reduce=Reduce.max,
+    sampled=True,
+    uses=NOISE,
+    paper="Adebayo et al. (2018), arXiv:1810.03307",
 )
 def vargrad(question: Question) -> Tensor:
     """The variance of the gradients at noisy copies (divided by n, as captum does)."""

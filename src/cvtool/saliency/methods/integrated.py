@@ -11,12 +11,16 @@ from cvtool.saliency.options import Baseline, Reduce
 from cvtool.saliency.question import Question, in_rounds
 from cvtool.saliency.registry import Needs, saliency_method
 
+PATH = ("steps", "most_steps", "tolerance", "crowding")
+"""Options of the points between a baseline and the picture."""
+
 
 @saliency_method(
     "integrated-gradients",
     needs=Needs.gradient,
     reduce=Reduce.sum,
     complete=True,
+    uses=[*PATH, "baseline"],
     paper="Sundararajan, Taly, Yan (2017), arXiv:1703.01365",
 )
 def integrated_gradients(question: Question) -> Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cvtool.progress import Step
-from cvtool.saliency.methods.integrated import between_black_and_white
+from cvtool.saliency.methods.integrated import PATH, between_black_and_white
 from cvtool.saliency.question import Question
 from cvtool.saliency.registry import Needs, saliency_method
 
@@ -20,7 +20,9 @@ LEAST_NEW = 50  # pixels that a further region must add
 """The authors' numbers."""
 
 
-@saliency_method("xrai", needs=Needs.gradient, slow=True, paper="Kapishnikov et al. (2019), arXiv:1906.02825")
+@saliency_method(
+    "xrai", needs=Needs.gradient, slow=True, uses=PATH, paper="Kapishnikov et al. (2019), arXiv:1906.02825"
+)
 def xrai(question: Question) -> Tensor:
     """Every pixel gets the mean integrated gradient of the region through which it came in.
 
