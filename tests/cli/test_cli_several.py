@@ -44,7 +44,7 @@ def photos(here: Path) -> Path:
     "words",
     [
         ("saliency", "--weights", "w.pth", "--json"),
-        ("saliency", "--baseline", "w.pth", "--json"),
+        ("saliency", "--method", "rise", "--baseline", "w.pth", "--json"),
         ("fool", *FOOL, "--weights", "w.pth", "--json"),
         ("fool", "--all-targets", "--weights", "w.pth", "--json"),
         ("stylize", *STYLE, "--weights", "w.pth", "--json"),
