@@ -20,7 +20,7 @@ READERS = (
     "saliency BAD",
     "fool BAD --untargeted",
     "fool good.png --untargeted --mask BAD",
-    "visualize-class 281 --init BAD",
+    "visualize-class 281 --init BAD -o out.png",
     "visualize-class 281 --method maco --spectrum BAD",
     "caption describe BAD",
     "caption describe BAD --attention words.png",
@@ -31,7 +31,7 @@ READERS = (
     "stylize good.png good.png --mask good.png=BAD",
     "stylize BAD good.png --instant",
     "stylize good.png --style BAD --save-style style.safetensors",
-    "saliency good.png --baseline BAD",
+    "saliency good.png --method rise --baseline BAD",
     "gan invert BAD",
     "info BAD",
 )

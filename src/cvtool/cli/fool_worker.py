@@ -196,6 +196,8 @@ class Fooling:
     def finish(self) -> None:
         """Write what belongs to all pictures: how many were fooled within which change."""
         measured = [Measured(**each) for each in self.measured]
+        if measured:
+            tell_view(self.request.options.resize, self.console)
         if len(measured) > 1:
             show_table(measured, self.console)
         if measured and self.table is not None:
@@ -329,8 +331,6 @@ class Fooling:
             self.console.say(f"  {beside(destination, name).name}")
         for name, first in transfer.items():
             self.console.say(f"  {name} sees {first.name} {first.probability:.1%}")
-        if len(self.measured) == 1:
-            tell_view(result.options.resize, self.console)
         return result.success
 
     def _transferred(self, pixels: NDArray[np.float32], other: Victim) -> Prediction:
