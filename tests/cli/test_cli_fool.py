@@ -216,8 +216,9 @@ def test_which_part_is_judged_is_said_once(cvtool, photos: Path) -> None:
     words = ("fool", "photos/a.png", "photos/b.png", "--untargeted", "--method", "fgsm", "-o", "out")
     said = cvtool(*words).err
     assert said.count("Only its central part is shown") == said.count("--resize fit") == 1
-    assert "central part" not in cvtool(*words, "--resize", "fit").err
-    assert "central part" not in cvtool(*words, "--quiet").err
+    for how in (("--resize", "fit"), ("--resize", "crop"), ("--quiet",)):
+        assert "Only its central part" not in cvtool(*words, *how).err
+    assert "Only its central part" not in cvtool("fool", "--from-noise", *words[3:]).err
 
 
 def test_a_class_that_came_first_before(cvtool, photo: Path) -> None:
@@ -263,7 +264,9 @@ def test_views(cvtool, photo: Path, here: Path) -> None:
 
 
 def test_all_targets(cvtool, photo: Path, here: Path) -> None:
-    (found,) = lines(cvtool("fool", "tabby.png", "--all-targets", "--top-k", 2, "--steps", 15, "--json"))
+    done = cvtool("fool", "tabby.png", "--all-targets", "--top-k", 2, "--steps", 15, "--json")
+    assert "tabby.png: looking for the smallest change to each of 2 classes." in done.err
+    (found,) = lines(done)
     assert found["output"] is None
     sizes = [row["l2"] for row in found["targets"]]
     assert sizes == sorted(sizes)
@@ -313,6 +316,14 @@ def test_other_networks_are_asked(cvtool, photo: Path) -> None:
     (found,) = lines(cvtool("fool", "tabby.png", *words))
     assert set(found["transfer"]) == {"efficientnet-lite1"}
     assert 0 < found["transfer"]["efficientnet-lite1"]["probability"] <= 1
+
+
+def test_another_network_whose_weights_are_not_there(cvtool, photo: Path, dialled: list, monkeypatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", "empty")
+    done = cvtool("fool", "tabby.png", "--untargeted", "--method", "fgsm", "--transfer-to", "squeezenet1_1")
+    assert (done.code, done.out) == (4, "")
+    assert done.err.endswith("--transfer-to takes no file: leave it out, or fetch the weights once.\n")
+    assert "--weights" not in done.err
 
 
 def test_results_that_are_there_are_left(cvtool, photos: Path, here: Path) -> None:

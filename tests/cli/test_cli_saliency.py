@@ -142,7 +142,12 @@ def test_auto_takes_the_best(cvtool, photo: Path, monkeypatch: pytest.MonkeyPatc
     for method, spec in METHODS.items():
         quick = method in (Method.gradient, Method.grad_cam, Method.attention_rollout)
         monkeypatch.setitem(METHODS, method, replace(spec, slow=not quick))
-    (found,) = lines(cvtool("saliency", "tabby.png", "--method", "auto", "--json"))
+    monkeypatch.setattr("cvtool.cli.saliency_explainer.SLOW_SECONDS", 0)
+    done = cvtool("saliency", "tabby.png", "--method", "auto", "--json")
+    announced, *told = (line for line in done.err.splitlines() if "methods" in line)
+    assert announced == "auto: 3 methods, which takes minutes without a GPU"
+    assert [line.split("(")[1] for line in told] == [f"{number} of 3 methods)" for number in (1, 2, 3)]
+    (found,) = lines(done)
     assert found["method"] in ("gradient", "grad-cam")
     other = "gradient" if found["method"] == "grad-cam" else "grad-cam"
     (beaten,) = lines(cvtool("saliency", "tabby.png", "--method", other, "--evaluate", "--json"))

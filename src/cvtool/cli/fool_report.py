@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from cvtool.cli.console import Console
+from cvtool.cli.repeat import given_names
 from cvtool.fool.options import Norm
 from cvtool.models.cards import Resize
 
@@ -88,9 +91,9 @@ def sentence(result: FoolResult) -> str:
     return f"{result.options.method.value}: {seen}; {size}{wears}"
 
 
-def tell_view(resize: Resize, console: Console) -> None:
-    """Why other commands see another class in the same file: they show the network all of it."""
-    if resize is Resize.crop:
+def tell_view(context: typer.Context, resize: Resize, console: Console) -> None:
+    """Why other commands see another class in the same file; who chose what is shown knows."""
+    if resize is Resize.crop and "resize" not in given_names(context):
         console.say(
             "Only its central part is shown, as networks are evaluated; --resize fit shows all, as saliency does."
         )

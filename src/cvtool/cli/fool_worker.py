@@ -23,7 +23,7 @@ from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.tables import write_table
 from cvtool.cli.targets import class_index
 from cvtool.cli.without_effect import without_unused
-from cvtool.errors import BadInputError, GoalNotReachedError, Interrupted, UsageError
+from cvtool.errors import BadInputError, GoalNotReachedError, Interrupted, UsageError, WeightsUnavailableError
 from cvtool.fool.options import FoolOptions, Method
 
 if TYPE_CHECKING:
@@ -103,7 +103,10 @@ class Fooling:
         from cvtool.fool.service import Victim
         from cvtool.models.loader import load
 
-        return {name: Victim.of(load(name, device=self.device_name)) for name in self.request.transfer_to}
+        try:
+            return {name: Victim.of(load(name, device=self.device_name)) for name in self.request.transfer_to}
+        except WeightsUnavailableError as error:
+            raise error.advising("--transfer-to takes no file: leave it out, or fetch the weights once.") from error
 
     @cached_property
     def _target(self) -> int | None:
@@ -140,11 +143,9 @@ class Fooling:
             UsageError: the options contradict each other.
             CvtoolError: as reading the mask and loading the networks raise it.
         """
-        if worth_preparing(total, self.skipping, self.destinations):
+        if self.from_noise or worth_preparing(total, self.skipping, self.destinations):
             self._check()
             _ = self.victim, self._others
-        elif self.from_noise:
-            self._check()
 
     def _check(self) -> None:
         from cvtool.fool.service import check_options
@@ -196,8 +197,8 @@ class Fooling:
     def finish(self) -> None:
         """Write what belongs to all pictures: how many were fooled within which change."""
         measured = [Measured(**each) for each in self.measured]
-        if measured:
-            tell_view(self.request.options.resize, self.console)
+        if measured and not self.from_noise:
+            tell_view(self.context, self.request.options.resize, self.console)
         if len(measured) > 1:
             show_table(measured, self.console)
         if measured and self.table is not None:

@@ -16,7 +16,7 @@ from cvtool.cli.console import Console
 from cvtool.cli.frames import Note, Watcher
 from cvtool.cli.inputs import Input, read_input
 from cvtool.cli.interrupts import stop_on_interrupt
-from cvtool.cli.measure import peak_memory_mb, seconds_since_start
+from cvtool.cli.measure import duration, peak_memory_mb, seconds_since_start
 from cvtool.cli.outputs import Destination, make_folder
 from cvtool.cli.reporting import Report, Shown
 from cvtool.cli.stylize_inputs import Styles
@@ -278,8 +278,8 @@ class Painter:
         from cvtool.memory import show_bytes
 
         tiles = f", in tiles of {forecast.tile} pixels" if forecast.tile else ""
-        duration = "" if forecast.seconds is None else f"about {show_seconds(forecast.seconds)} and "
-        self.console.say(f"this will take {duration}at most {show_bytes(forecast.bytes)} of memory{tiles}")
+        how_long = "" if forecast.seconds is None else f"about {duration(forecast.seconds)} and "
+        self.console.say(f"this will take {how_long}at most {show_bytes(forecast.bytes)} of memory{tiles}")
 
     def _begin(self) -> float:
         """When the work on this picture began, on the clock of the process: for the first one, with the process."""
@@ -368,10 +368,3 @@ class Painter:
             raise Interrupted(f"stopped after {result.steps} steps; the picture so far is in '{destination.name}'.")
         work = f"{result.steps} steps" if self.instant is None else "one pass"
         self.console.say(f"{given.name} -> {destination.name} ({width} x {height}, {work}, {seconds:.1f} s)")
-
-
-def show_seconds(seconds: float) -> str:
-    """``40 s``, ``3.2 min`` or ``2.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
